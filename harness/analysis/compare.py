@@ -1,0 +1,225 @@
+"""Compare the stacks of a campaign: per workload and metric, and VM exits by reason and phase."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from harness.analysis.model import (
+    Comparison,
+    Contrast,
+    ExitRate,
+    FactDifference,
+    Figure,
+    MetricComparison,
+    Verdict,
+)
+from harness.analysis.statistics import Boots, Effect, Scope, boot_means, effect, mean_of_boots
+from harness.config import nearest
+from harness.errors import InputError
+from harness.results.model import Direction, Fingerprint, Status, TrialRecord
+
+EXITS_PER_SECOND = "exits_per_second"
+EXITS = "exits"
+# The one workload whose length is the result: its exits are compared per boot as well as per second.
+BOOT = "boot"
+IDLE = "idle"
+
+Value = Callable[[TrialRecord], float | None]
+
+
+def compare(
+    trials: Sequence[TrialRecord],
+    baseline: str = "kvm",
+    *,
+    fingerprints: Iterable[Fingerprint] = (),
+    seed: int = 0,
+) -> Comparison:
+    """Set every other stack against `baseline`. Failed trials are counted and named, never used.
+
+    `fingerprints` explain the digests in the trials; without them `differences` stays empty.
+    Raises InputError: no trials; a baseline that is not among them; trials of several fidelities, which are named.
+    """
+    if not trials:
+        raise InputError("there are no trials to compare", fix="see what the campaign has done: nohype campaign status")
+    _refuse_mixed_fidelity(trials)
+    stacks = _baseline_first(trials, baseline)
+    good = [trial for trial in trials if trial.status is Status.OK]
+    return Comparison(
+        baseline=baseline,
+        stacks=stacks,
+        fidelity=trials[0].fidelity,
+        hosts=tuple(dict.fromkeys(trial.host for trial in trials)),
+        boots=tuple((stack, len({trial.boot_id for trial in good if trial.stack == stack})) for stack in stacks),
+        trials=len(trials),
+        metrics=_metrics(good, stacks, seed),
+        exits=_exit_rates(good, stacks),
+        failed=tuple(trial for trial in trials if trial.status is not Status.OK),
+        differences=_differences(trials, stacks, {found.digest: found for found in fingerprints}),
+    )
+
+
+def exits_total(trial: TrialRecord) -> int:
+    """VM exits of the measured phase, all vCPUs and reasons."""
+    return sum(row.count for row in trial.exits)
+
+
+def _refuse_mixed_fidelity(trials: Sequence[TrialRecord]) -> None:
+    found = defaultdict(list)
+    for trial in trials:
+        found[trial.fidelity].append(trial.id)
+    if len(found) > 1:
+        named = "; ".join(
+            f"{fidelity}: {', '.join(ids[:3])}{f' and {len(ids) - 3} more' if len(ids) > 3 else ''}"
+            for fidelity, ids in found.items()
+        )
+        raise InputError(
+            f"trials of different fidelity cannot be compared ({named})",
+            fix="compare campaigns of one fidelity each: times of emulated hosts are not those of silicon",
+        )
+
+
+def _baseline_first(trials: Sequence[TrialRecord], baseline: str) -> tuple[str, ...]:
+    stacks = list(dict.fromkeys(trial.stack for trial in trials))
+    if baseline not in stacks:
+        raise InputError(
+            f"no trial of the baseline {baseline!r}{nearest(baseline, stacks)}",
+            where="--baseline",
+            fix=f"stacks of this campaign: {', '.join(sorted(stacks))}",
+        )
+    return (baseline, *sorted(stack for stack in stacks if stack != baseline))
+
+
+def _metrics(good: Sequence[TrialRecord], stacks: Sequence[str], seed: int) -> tuple[MetricComparison, ...]:
+    found = []
+    for workload in _phases(good):
+        own = [trial for trial in good if trial.workload == workload]
+        # Exits first: they are what the testbed is about.
+        rows: list[tuple[str, str, Direction, Value]] = [(EXITS_PER_SECOND, "1/s", Direction.LOWER, _exit_rate)]
+        if workload == BOOT:
+            rows.append((EXITS, "", Direction.LOWER, lambda trial: float(exits_total(trial))))
+        kinds = dict.fromkeys((value.name, value.unit, value.direction) for trial in own for value in trial.metrics)
+        rows += [(name, unit, direction, _named(name, unit)) for name, unit, direction in kinds]
+        found += [_metric(own, stacks, workload, *row, seed=seed) for row in rows]
+    return tuple(found)
+
+
+def _phases(trials: Iterable[TrialRecord]) -> list[str]:
+    """The workloads as a guest lives: boot, idle, then the rest by name (trials come in random order)."""
+    return sorted({trial.workload for trial in trials}, key=lambda name: (name != BOOT, name != IDLE, name))
+
+
+def _exit_rate(trial: TrialRecord) -> float | None:
+    return exits_total(trial) / trial.seconds if trial.seconds > 0 else None
+
+
+def _named(name: str, unit: str) -> Value:
+    def value(trial: TrialRecord) -> float | None:
+        return next((found.value for found in trial.metrics if (found.name, found.unit) == (name, unit)), None)
+
+    return value
+
+
+def _metric(
+    trials: Sequence[TrialRecord],
+    stacks: Sequence[str],
+    workload: str,
+    name: str,
+    unit: str,
+    direction: Direction,
+    value: Value,
+    *,
+    seed: int,
+) -> MetricComparison:
+    by_stack = {stack: _by_host(trials, stack, value) for stack in stacks}
+    figures = []
+    for stack, hosts in by_stack.items():
+        boots = [boot for host in hosts.values() for boot in host]
+        if boots:
+            figures.append(Figure(stack, mean_of_boots(boots), boot_means(boots), sum(map(len, boots))))
+    baseline = by_stack[stacks[0]]
+    contrasts = [
+        _contrast(stack, effect(by_stack[stack], baseline, seed=seed), direction)
+        for stack in stacks[1:]
+        if by_stack[stack] and baseline
+    ]
+    return MetricComparison(workload, name, unit, direction, tuple(figures), tuple(contrasts))
+
+
+def _by_host(trials: Iterable[TrialRecord], stack: str, value: Value) -> dict[str, Boots]:
+    """{host: boots: values}, in the order of the trials."""
+    # By boot, not by block: two blocks in one boot would not be independent.
+    boots: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for trial in trials:
+        if trial.stack == stack and (found := value(trial)) is not None:
+            boots[trial.host, trial.boot_id].append(found)
+    hosts: dict[str, list[list[float]]] = defaultdict(list)
+    for (host, _boot), values in boots.items():
+        hosts[host].append(values)
+    return dict(hosts)
+
+
+def _contrast(stack: str, found: Effect | None, direction: Direction) -> Contrast:
+    if found is None:
+        return Contrast(stack, None, Verdict.NO_RATIO)
+    if found.scope is not Scope.BETWEEN_BOOTS or found.low is None or found.high is None:
+        return Contrast(stack, found, Verdict.TOO_FEW)
+    if found.low <= 1 <= found.high:
+        return Contrast(stack, found, Verdict.NO_DIFFERENCE)
+    if direction is Direction.NEITHER:
+        return Contrast(stack, found, Verdict.DIFFERENT)
+    higher = found.low > 1
+    return Contrast(stack, found, Verdict.BETTER if higher == (direction is Direction.HIGHER) else Verdict.WORSE)
+
+
+def _exit_rates(good: Sequence[TrialRecord], stacks: Sequence[str]) -> tuple[ExitRate, ...]:
+    found = []
+    for phase in _phases(good):
+        for stack in stacks:
+            own = [trial for trial in good if (trial.workload, trial.stack) == (phase, stack) and trial.seconds > 0]
+            reasons = {row.reason for trial in own for row in trial.exits}
+            rates = [_reason_rate(own, phase, stack, reason) for reason in sorted(reasons)]
+            found += sorted(rates, key=lambda rate: -rate.per_second)
+    return tuple(found)
+
+
+def _reason_rate(own: Sequence[TrialRecord], phase: str, stack: str, reason: str) -> ExitRate:
+    """A reason that a trial did not see counts as zero there."""
+    rates: dict[str, list[float]] = defaultdict(list)
+    counts: dict[str, list[float]] = defaultdict(list)
+    for trial in own:
+        count = sum(row.count for row in trial.exits if row.reason == reason)
+        rates[trial.boot_id].append(count / trial.seconds)
+        counts[trial.boot_id].append(count)
+    boots = list(rates.values())
+    means = boot_means(boots)
+    return ExitRate(
+        phase=phase,
+        stack=stack,
+        reason=reason,
+        per_second=mean_of_boots(boots),
+        boot_low=min(means),
+        boot_high=max(means),
+        per_trial=mean_of_boots(list(counts.values())),
+        boots=len(means),
+        trials=len(own),
+    )
+
+
+def _differences(
+    trials: Sequence[TrialRecord], stacks: Sequence[str], known: dict[str, Fingerprint]
+) -> tuple[FactDifference, ...]:
+    found = []
+    for host in dict.fromkeys(trial.host for trial in trials):
+        seen: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: {stack: {} for stack in stacks})
+        prints = {(trial.stack, trial.fingerprint): None for trial in trials if trial.host == host}
+        pairs = [(stack, dict(known[digest].facts)) for stack, digest in prints if digest in known]
+        names = sorted({name for _stack, facts in pairs for name in facts})
+        for stack, facts in pairs:
+            for name in names:
+                seen[name][stack][facts.get(name, "(absent)")] = None
+        for name in names:
+            values = tuple((stack, tuple(texts)) for stack, texts in seen[name].items() if texts)
+            if len({text for _stack, texts in values for text in texts}) > 1:
+                found.append(FactDifference(host, name, values))
+    return tuple(found)

@@ -1,0 +1,106 @@
+"""What a comparison says: plain frozen records, for the terminal, the report and other programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.analysis.statistics import Effect
+from harness.results.model import Direction, Fidelity, TrialRecord
+
+
+class Verdict(StrEnum):
+    """A stack against the baseline, by the interval of their ratio."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    DIFFERENT = "different"  # of a metric that describes and does not judge
+    NO_DIFFERENCE = "no difference"  # shown, that is; the interval tells how large a one may have been missed
+    TOO_FEW = "too few boots"
+    NO_RATIO = "no ratio"  # the baseline's mean is zero, or values are negative
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One stack's mean of one metric: the mean of its boots' means."""
+
+    stack: str
+    mean: float
+    boot_means: tuple[float, ...]
+    trials: int
+
+    @property
+    def boots(self) -> int:
+        return len(self.boot_means)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One stack against the baseline."""
+
+    stack: str
+    effect: Effect | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class MetricComparison:
+    """One metric of one workload. `figures` are in the order of `Comparison.stacks`; stacks without a value lack."""
+
+    workload: str
+    metric: str
+    unit: str
+    direction: Direction
+    figures: tuple[Figure, ...]
+    contrasts: tuple[Contrast, ...]
+
+    def figure(self, stack: str) -> Figure | None:
+        return next((figure for figure in self.figures if figure.stack == stack), None)
+
+    def contrast(self, stack: str) -> Contrast | None:
+        return next((contrast for contrast in self.contrasts if contrast.stack == stack), None)
+
+
+@dataclass(frozen=True)
+class ExitRate:
+    """VM exits of one guest for one reason in one phase, all vCPUs together; per second and per trial."""
+
+    phase: str  # the workload
+    stack: str
+    reason: str
+    per_second: float  # mean of boot means
+    boot_low: float  # lowest and highest boot mean
+    boot_high: float
+    per_trial: float
+    boots: int
+    trials: int
+
+
+@dataclass(frozen=True)
+class FactDifference:
+    """A fact that was not the same in all of a host's blocks. `values` holds each stack's distinct values."""
+
+    host: str
+    fact: str
+    values: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the fact changed within one stack: that is no difference of stacks, but a host that changed."""
+        return any(len(found) > 1 for _stack, found in self.values)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything `compare` found out about the trials of a campaign."""
+
+    baseline: str
+    stacks: tuple[str, ...]  # the baseline first
+    fidelity: Fidelity
+    hosts: tuple[str, ...]
+    boots: tuple[tuple[str, int], ...]  # by stack, counting boots with a trial that succeeded
+    trials: int
+    metrics: tuple[MetricComparison, ...]
+    exits: tuple[ExitRate, ...]
+    failed: tuple[TrialRecord, ...]
+    differences: tuple[FactDifference, ...]

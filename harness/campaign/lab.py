@@ -1,0 +1,279 @@
+"""The engine's hosts, by the harness's other rooms: Ansible, SSH, BMC, guests, counters, Prometheus."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from harness import stacks
+from harness.campaign.protocol import Bench, HostState, Tell
+from harness.errors import DeadlineError, HarnessError, HostUnreachableError, UnavailableError
+from harness.exits import reader
+from harness.exits.model import ExitReading
+from harness.guests import lifecycle
+from harness.guests.image import GuestImage
+from harness.guests.model import Guest
+from harness.hosts import discover
+from harness.hosts.model import Capabilities, Host
+from harness.hosts.power import controller
+from harness.hosts.ssh import HostSession, connect
+from harness.metrics.check import agrees
+from harness.metrics.server import PrometheusServer
+from harness.metrics.targets import exporter_targets
+from harness.provision import stacks as provision
+from harness.provision.model import START, OnEvent, TaskEvent
+from harness.results.artifacts import storing, write_text
+from harness.results.model import Fingerprint, GuestTotals
+from harness.wait import until
+from harness.workloads import run as workload_run
+from harness.workloads.model import WorkloadResult
+from harness.workloads.spec import Workload
+
+# An exporter on an emulated host takes a good part of a second; and it must not keep the host busy.
+SCRAPE_SECONDS = 5.0
+_SCRAPED_SECONDS = 60.0
+_REBOOT_TASK = "Reboot"
+
+
+class HostLab:
+    """See Lab. `cancelled` is asked while playbooks run, and ends them."""
+
+    def __init__(
+        self,
+        hosts: Sequence[Host],
+        inventory: Path,
+        image: GuestImage,
+        prometheus: PrometheusServer,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._hosts = {host.name: host for host in hosts}
+        self._inventory = inventory
+        self._image = image
+        self._prometheus = prometheus
+        self._cancelled = cancelled
+
+    def prepare(self, host: str, stack: str, folder: Path, tell: Tell) -> None:
+        """See Lab."""
+        target = self._hosts[host]
+        with connect(target) as session:
+            if provision.is_provisioned(session, stack, provision.digest(stack, self._image.digest, target)):
+                return
+        tell(f"provision {stack}")
+        provision.provision(
+            stack,
+            [target],
+            inventory=self._inventory,
+            image=self._image,
+            artifacts=folder,
+            on_event=_telling(tell),
+            cancelled=self._cancelled,
+        )
+
+    def boot(self, host: str, stack: str, folder: Path, tell: Tell, *, fresh: bool) -> float:
+        """See Lab."""
+        reboots: list[float] = []
+        telling = _telling(tell)
+
+        def on_event(event: TaskEvent) -> None:
+            telling(event)
+            if event.task == _REBOOT_TASK and event.outcome != START:
+                reboots.append(event.seconds)
+
+        provision.activate(
+            stack,
+            self._hosts[host],
+            inventory=self._inventory,
+            artifacts=folder,
+            on_event=on_event,
+            force_reboot=fresh,
+            cancelled=self._cancelled,
+        )
+        return sum(reboots)
+
+    def open(self, host: str) -> Bench:
+        """See Lab."""
+        target = self._hosts[host]
+        return HostBench(target, connect(target), self._image)
+
+    def power_cycle(self, host: str, seconds: float) -> None:
+        """See Lab. Raises UnavailableError for a host without BMC."""
+        target = self._hosts[host]
+        controller(target).cycle()
+
+        def answers() -> bool:
+            try:
+                connect(target).close()
+            except HostUnreachableError:
+                return False
+            return True
+
+        until(answers, seconds=seconds, what="SSH after the power cycle", where=host, interval=1)
+
+    def disagreements(self, host: str, totals: Sequence[GuestTotals]) -> dict[str, list[str]]:
+        """See Lab."""
+        try:
+            latest = max(each.ended_at for each in totals)
+            self._prometheus.await_scrape_after(latest, _SCRAPED_SECONDS, hosts=[host])
+            return {each.guest: agrees(self._prometheus, each) for each in totals}
+        except (DeadlineError, UnavailableError) as error:
+            return {each.guest: [f"{host}: {each.guest}: could not be compared: {error.what}"] for each in totals}
+
+
+class HostBench:
+    """See Bench. Used by one thread."""
+
+    def __init__(self, host: Host, session: HostSession, image: GuestImage) -> None:
+        self._host = host
+        self._session = session
+        self._image = image
+        self._capabilities: Capabilities | None = None
+        self._inside: tuple[str, HostSession] | None = None  # name of a guest, and the session in it
+
+    def state(self) -> HostState:
+        """See Bench."""
+        self._capabilities = discover.capabilities(self._session)
+        return HostState(self._capabilities.boot_id, self._capabilities.stack)
+
+    def fingerprint(self) -> Fingerprint:
+        """See Bench. What guests consist of belongs to what a block ran on."""
+        facts = dict(discover.fingerprint(self._session, self._host.name).facts)
+        facts |= {"guest.image": self._image.digest, "guest.kernel": self._image.kernel_release}
+        return discover.make_fingerprint(self._host.name, facts)
+
+    def exits(self) -> ExitReading:
+        """See Bench."""
+        return reader.read(self._session)
+
+    def guests(self) -> tuple[Guest, ...]:
+        """See Bench."""
+        return lifecycle.list_guests(self._session)
+
+    def create(self, stack: str, name: str, vcpus: int, memory_mib: int) -> Guest:
+        """See Bench. The host has no other guest: what it was found to have is all free."""
+        if self._capabilities is None:
+            self.state()
+        assert self._capabilities is not None
+        free = _without_guests(self._capabilities)
+        spec = stacks.get(stack).guest_spec(name, vcpus, memory_mib, self._image.digest, free, frozenset())
+        return lifecycle.create(self._session, spec)
+
+    def await_guest(self, guest: Guest, seconds: float) -> float:
+        """See Bench."""
+        return lifecycle.await_ssh(self._session, guest, seconds)
+
+    def destroy(self, guest: Guest) -> None:
+        """See Bench."""
+        self._leave()
+        lifecycle.destroy(self._session, guest.name)
+
+    def run(self, workload: Workload, guest: Guest, seconds: int, folder: Path) -> WorkloadResult:
+        """See Bench. During a workload of the host the guest has no visitor: a session has its keepalives."""
+        inside = None
+        if workload.runs == "guest":
+            inside = self._enter(guest)
+        else:
+            self._leave()
+        key = "nohype_data_address" if guest.vf else "nohype_bridge_address"
+        return workload_run.run(
+            workload,
+            guest=inside,
+            host=self._session,
+            gateway=str(self._host.variables.get(key, "")).partition("/")[0],
+            vcpus=len(guest.vcpu_threads),
+            seconds=seconds,
+            artifacts=folder,
+        )
+
+    def keep_console(self, guest: Guest, folder: Path) -> None:
+        """See Bench."""
+        path = folder / f"console-{guest.name}.log"
+        with storing(path):
+            if not path.exists():
+                self._session.download(guest.console, path, sudo=True)
+
+    def keep_log(self, folder: Path) -> None:
+        """See Bench."""
+        write_text(folder / "dmesg.txt", self._session.run(["dmesg"], sudo=True).stdout)
+
+    def close(self) -> None:
+        """See Bench."""
+        self._leave()
+        self._session.close()
+
+    def _enter(self, guest: Guest) -> HostSession:
+        if self._inside and self._inside[0] == guest.name:
+            return self._inside[1]
+        self._leave()
+        session = lifecycle.connect(self._session, guest, self._image)
+        self._inside = (guest.name, session)
+        return session
+
+    def _leave(self) -> None:
+        inside, self._inside = self._inside, None
+        if inside:
+            inside[1].close()
+
+
+@contextlib.contextmanager
+def open_lab(
+    hosts: Sequence[Host], inventory: Path, image: GuestImage, folder: Path, cancelled: Callable[[], bool]
+) -> Iterator[HostLab]:
+    """The hosts, with a Prometheus that scrapes them meanwhile; its data are kept in `folder`.
+
+    Raises UnavailableError where Prometheus does not start.
+    """
+    data = folder / "prometheus"
+    with storing(data):
+        data.mkdir(parents=True, exist_ok=True)
+    with PrometheusServer(prometheus_binary(data), data, exporter_targets(hosts), SCRAPE_SECONDS) as server:
+        yield HostLab(hosts, inventory, image, server, cancelled)
+
+
+def prometheus_binary(data: Path) -> list[str]:
+    """The argument list that runs Prometheus: the pinned toolbox's where we are root, else an installed one."""
+    if os.geteuid() == 0:
+        from harness.toolbox.root import toolbox
+
+        return toolbox().command(["prometheus"], binds=[data])
+    installed = shutil.which("prometheus")
+    if installed is None:
+        raise UnavailableError(
+            "there is no Prometheus", where="PATH", fix="apt install prometheus, or run nohype as root (sudo)"
+        )
+    return [installed]
+
+
+def _telling(tell: Tell) -> OnEvent:
+    def on_event(event: TaskEvent) -> None:
+        if event.outcome == START:
+            tell(event.title)
+
+    return on_event
+
+
+def _without_guests(found: Capabilities) -> Capabilities:
+    functions = tuple(
+        replace(function, vfs=tuple(replace(vf, guest="") for vf in function.vfs))
+        for function in found.physical_functions
+    )
+    return replace(found, hugepages_free=found.hugepages_total, physical_functions=functions)
+
+
+def discovered(hosts: Sequence[Host]) -> tuple[dict[str, Capabilities], dict[str, HarnessError]]:
+    """What the hosts can do, and why those that cannot tell cannot: never provisioned, out of reach and the like.
+
+    The latter are no reason to refuse a campaign: it provisions, power-cycles, and records what stays impossible.
+    """
+    found: dict[str, Capabilities] = {}
+    silent: dict[str, HarnessError] = {}
+    for host in hosts:
+        try:
+            with connect(host) as session:
+                found[host.name] = discover.capabilities(session)
+        except HarnessError as error:
+            silent[host.name] = error
+    return found, silent

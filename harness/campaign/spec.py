@@ -1,0 +1,132 @@
+"""Campaign files: what is measured on which hosts (docs/reference/campaign-file.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from harness import stacks
+from harness.config import FileModel, Lines, Loc, key_name, load, nearest
+from harness.errors import InputError
+from harness.hosts.inventory import Inventory
+from harness.hosts.model import Host
+from harness.results.model import Fidelity
+from harness.workloads.spec import Workload, as_tuple
+
+
+class GuestSize(FileModel):
+    """What every guest of the campaign gets, whatever the stack."""
+
+    vcpus: int = Field(default=1, ge=1, le=1024)
+    memory_mib: int = Field(default=512, ge=64, le=16 * 1024 * 1024)
+
+
+class WorkloadUse(FileModel):
+    """One workload of the campaign. `seconds` replaces the workload's own, `repeats` is within each boot."""
+
+    name: str
+    seconds: int | None = Field(default=None, ge=1, le=3600)
+    repeats: int = Field(default=1, ge=1, le=1000)
+
+
+class Deadlines(FileModel):
+    """Seconds a guest may take until SSH answers, and a host after a power cycle."""
+
+    guest_boot: int = Field(default=180, ge=1, le=3600)
+    host_boot: int = Field(default=600, ge=1, le=7200)
+
+
+class CampaignSpec(FileModel):
+    """A campaign file. `boots` is how often each host is booted into each stack: the number of blocks of each."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")
+    description: str = ""
+    hosts: str
+    stacks: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    boots: int = Field(ge=1, le=1000)
+    guest: GuestSize = GuestSize()
+    workloads: Annotated[tuple[WorkloadUse, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    power_cycle: Literal["once", "never"] = "once"
+    deadlines: Deadlines = Deadlines()
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A campaign file that was read and found to fit its workloads and its inventory."""
+
+    spec: CampaignSpec
+    text: str  # of the file, to the letter
+    lines: Lines
+    hosts: tuple[Host, ...]
+    workloads: Mapping[str, Workload]  # those it uses
+
+    @property
+    def fidelity(self) -> Fidelity:
+        return self.hosts[0].fidelity
+
+    def wrong(self, loc: Loc, message: str, fix: str = "") -> InputError:
+        """An error about the place `loc` of the file."""
+        return InputError(f"{key_name(loc)}: {message}", where=self.lines.where(loc), fix=fix)
+
+
+def load_campaign(path: Path, workloads: Mapping[str, Workload], inventory: Inventory) -> Campaign:
+    """Read a campaign file and check all that can be checked without asking a host.
+
+    Raises InputError naming file, line, key and the nearest right name.
+    """
+    spec, lines = load(path, CampaignSpec)
+    try:
+        hosts = inventory.select(spec.hosts)
+    except InputError as error:
+        message = f"hosts: {error.what} (inventory {inventory.path})"
+        raise InputError(message, where=lines.where(("hosts",)), fix=error.fix) from None
+    used = {use.name: workloads[use.name] for use in spec.workloads if use.name in workloads}
+    campaign = Campaign(spec, path.read_text(encoding="utf-8"), lines, hosts, used)
+    _check_stacks(campaign)
+    _check_workloads(campaign, workloads)
+    _check_fidelity(campaign)
+    return campaign
+
+
+def _check_stacks(campaign: Campaign) -> None:
+    names = campaign.spec.stacks
+    for place, name in enumerate(names):
+        if name not in stacks.names():
+            known = ", ".join(stacks.names())
+            message = f"unknown stack {name!r}{nearest(name, stacks.names())}"
+            raise campaign.wrong(("stacks", place), message, f"known stacks: {known}")
+        if name in names[:place]:
+            raise campaign.wrong(("stacks", place), f"stack {name!r} is named twice")
+
+
+def _check_workloads(campaign: Campaign, known: Mapping[str, Workload]) -> None:
+    uses = campaign.spec.workloads
+    for place, use in enumerate(uses):
+        where: Loc = ("workloads", place, "name")
+        if use.name not in known:
+            message = f"unknown workload {use.name!r}{nearest(use.name, known)}"
+            raise campaign.wrong(where, message, f"known workloads: {', '.join(known)}")
+        if use.name in [other.name for other in uses[:place]]:
+            raise campaign.wrong(where, f"workload {use.name!r} is named twice", "use repeats to run it more often")
+        workload = known[use.name]
+        if workload.runs == "boot" and use.seconds is not None:
+            raise campaign.wrong(
+                ("workloads", place, "seconds"), f"workload {use.name!r} takes as long as a boot takes", "remove it"
+            )
+        if workload.needs.vcpus > campaign.spec.guest.vcpus:
+            message = f"workload {use.name!r} needs {workload.needs.vcpus} vCPUs, guests have "
+            raise campaign.wrong(where, f"{message}{campaign.spec.guest.vcpus}", "raise guest.vcpus")
+
+
+def _check_fidelity(campaign: Campaign) -> None:
+    by_fidelity = {host.fidelity: host.name for host in campaign.hosts}
+    if len(by_fidelity) > 1:
+        named = ", ".join(f"{name} is {fidelity}" for fidelity, name in sorted(by_fidelity.items()))
+        raise campaign.wrong(
+            ("hosts",), f"hosts of different fidelity: {named}", "make a campaign for each: they cannot be compared"
+        )

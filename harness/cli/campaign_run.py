@@ -1,0 +1,144 @@
+"""Run campaigns with progress on the terminal: for `nohype campaign` and `nohype quickstart`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from harness.cli.common import err, step
+from harness.errors import ExitCode, InputError
+
+if TYPE_CHECKING:
+    from harness.campaign.register import Outcome
+    from harness.campaign.run import Stop
+    from harness.campaign.spec import Campaign
+    from harness.results.model import CampaignRecord
+    from harness.results.store import Store
+
+
+def read_campaign(file: Path, inventory: Path, workloads: Path | None = None) -> Campaign:
+    """Read and check a campaign file. Raises InputError."""
+    from harness.campaign.spec import load_campaign
+    from harness.hosts.inventory import load_inventory
+    from harness.workloads.spec import load_workloads
+
+    return load_campaign(file, load_workloads(workloads), load_inventory(inventory))
+
+
+def check_hosts(campaign: Campaign) -> None:
+    """Ask the hosts whether the campaign's guests fit them. Raises InputError where they do not."""
+    from harness.campaign.lab import discovered
+    from harness.campaign.resources import check_resources
+
+    with step("asking the hosts what they can do"):
+        found, silent = discovered(campaign.hosts)
+    for name, error in silent.items():
+        err.print(f"[yellow]! {name} was not checked: {escape(str(error))}[/yellow]", soft_wrap=True)
+    check_resources(campaign, found)
+
+
+def start(file: Path, inventory: Path, *, workloads: Path | None = None, new: bool = False) -> Outcome:
+    """Run a campaign file with progress on the terminal; goes on with an interrupted one of the same text.
+
+    Raises InputError for a wrong file before anything is started.
+    """
+    from harness.campaign.register import INTERRUPTED, register, status_now
+    from harness.guests import image
+    from harness.results.store import Store
+
+    campaign = read_campaign(file, inventory, workloads)
+    image.current()
+    with Store() as store:
+        unfinished = [
+            record
+            for record in store.campaigns()
+            if record.spec_text == campaign.text and status_now(record) == INTERRUPTED and not new
+        ]
+        if unfinished:
+            err.print(f"going on with {unfinished[0].id}, which was interrupted (--new begins another one)")
+            return execute(store, unfinished[0], inventory)
+        check_hosts(campaign)
+        return execute(store, register(store, campaign, inventory), inventory)
+
+
+def execute(store: Store, record: CampaignRecord, inventory: Path | None = None) -> Outcome:
+    """Run a registered campaign from wherever it is; `inventory` replaces the one it was begun with.
+
+    Raises InputError for one that is done or cancelled.
+    """
+    from harness.campaign import folder as folders
+    from harness.campaign.engine import execute as run_engine
+    from harness.campaign.events import EventLog, fan_out
+    from harness.campaign.lab import open_lab
+    from harness.campaign.register import CANCELLED, DONE
+    from harness.campaign.run import Run, Stop
+    from harness.cli.campaign_progress import Progress
+    from harness.guests import image
+    from harness.hosts.inventory import load_inventory
+
+    if record.status in (DONE, CANCELLED):
+        raise InputError(f"the campaign is {record.status}; there is nothing to resume", where=record.id)
+    recorded = folders.read(record.id)
+    path = inventory or recorded.inventory
+    names = dict.fromkeys(block.host for block in recorded.plan.blocks)
+    hosts = load_inventory(path).select(",".join(names))
+    progress, stop = Progress(err), Stop()
+    emit = fan_out(EventLog(recorded.folder / folders.EVENTS).emit, progress.show)
+    with (
+        folders.controlling(record.id),
+        interruptible(stop),
+        open_lab(hosts, path, image.current(), recorded.folder, stop.asked) as lab,
+        progress.shown(),
+    ):
+        run = Run(record, recorded.spec, recorded.plan, recorded.workloads, store, lab, recorded.folder, emit, stop)
+        return run_engine(run)
+
+
+@contextmanager
+def interruptible(stop: Stop) -> Iterator[None]:
+    """Ctrl-C (or a polite kill) stops the campaign after the current step; the second one ends this process at once."""
+
+    def ask(_signal: int, _frame: object) -> None:
+        if stop.asked():
+            os._exit(ExitCode.INTERRUPTED)  # as a crash would: `resume` clears the hosts
+        stop.ask()
+        err.print("stopping: the current step ends, then guests are ended; Ctrl-C again leaves them and ends at once")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def clear_hosts(campaign_id: str) -> None:
+    """End the guests that a killed controller has left on its hosts."""
+    from harness.campaign import folder as folders
+    from harness.campaign.run import guest_tag
+    from harness.errors import HarnessError
+    from harness.guests import lifecycle
+    from harness.hosts.inventory import load_inventory
+    from harness.hosts.ssh import connect
+
+    try:
+        recorded = folders.read(campaign_id)
+        names = dict.fromkeys(block.host for block in recorded.plan.blocks)
+        hosts = load_inventory(recorded.inventory).select(",".join(names))
+    except HarnessError as error:
+        err.print(f"[yellow]! its hosts were not cleared: {escape(str(error))}[/yellow]", soft_wrap=True)
+        return
+    for host in hosts:
+        try:
+            with step(f"{host.name}: ending its guests"), connect(host) as session:
+                for guest in lifecycle.list_guests(session):
+                    if guest.state == "running" and guest.name.startswith(f"{guest_tag(campaign_id)}-"):
+                        lifecycle.destroy(session, guest.name)
+        except HarnessError as error:
+            err.print(f"[yellow]! {host.name} was not cleared: {escape(str(error))}[/yellow]", soft_wrap=True)

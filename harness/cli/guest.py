@@ -1,0 +1,216 @@
+"""`nohype guest`: guests made by hand, for looking around."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from harness.cli.common import InventoryOption, JsonOption, default_inventory, out, print_json, step
+from harness.config import nearest
+from harness.errors import GuestError, InputError, UnavailableError
+from harness.guests.model import Guest
+from harness.hosts.model import Host
+from harness.paths import state_dir
+
+if TYPE_CHECKING:
+    from harness.hosts.ssh import HostSession
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Make, look into and destroy guests on a host. Campaigns make their own; these are for looking around.\n\n"
+    "Example: nohype guest create host1 --name probe && nohype guest ssh host1 probe",
+)
+
+HostArgument = Annotated[str, typer.Argument(metavar="HOST", help="A host's name in the inventory.")]
+NameArgument = Annotated[str, typer.Argument(metavar="GUEST", help="The guest's name (see: nohype guest list).")]
+
+
+@app.command()
+def create(
+    host: HostArgument,
+    name: Annotated[str, typer.Option(help="a-z, 0-9 and '-'; used once per boot of the host.")],
+    stack: Annotated[
+        str | None, typer.Option(help="Make the guest as this stack does. Default: the one the host runs.")
+    ] = None,
+    vcpus: Annotated[int, typer.Option(min=1, help="Virtual CPUs.")] = 1,
+    memory: Annotated[int, typer.Option(min=64, metavar="MIB", help="Memory in MiB.")] = 512,
+    wait: Annotated[float, typer.Option(metavar="SECONDS", help="Wait this long for SSH; 0: do not.")] = 180,
+    inventory: InventoryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Start a guest on HOST and wait until it answers SSH.
+
+    The host must be provisioned: nohype provision --stack kvm --limit HOST.
+    """
+    from harness import stacks
+    from harness.guests import image, lifecycle
+    from harness.hosts.discover import capabilities
+    from harness.hosts.ssh import connect
+
+    chosen = stacks.get(stack) if stack else None
+    target = _host(host, inventory)
+    guest_image = image.current()
+    with connect(target) as session:
+        able = capabilities(session)
+        if chosen is None and not able.stack:
+            raise UnavailableError(
+                "the host was not booted into a stack", where=host, fix=f"nohype provision --stack kvm --limit {host}"
+            )
+        chosen = chosen or stacks.get(able.stack)
+        problems = chosen.problems(able)
+        if problems:
+            raise UnavailableError(f"cannot run stack {chosen.name}: {'; '.join(problems)}", where=host)
+        running = [guest for guest in lifecycle.list_guests(session) if guest.state == "running"]
+        busy = frozenset(core for guest in running for core in guest.cpus)
+        spec = chosen.guest_spec(name, vcpus, memory, guest_image.digest, able, busy)
+        with step(f"{host}: start guest {name} ({chosen.title})"):
+            guest = lifecycle.create(session, spec)
+        if wait:
+            with step(f"{host}: guest {name} boots"):
+                lifecycle.await_ssh(session, guest, wait)
+    if json:
+        print_json(guest)
+    else:
+        out.print(f"guest {guest.name} at {guest.address}; look inside: nohype guest ssh {host} {guest.name}")
+
+
+@app.command("list")
+def list_command(
+    hosts: Annotated[str, typer.Argument(metavar="[HOSTS]", help="A pattern of host names. Default: all.")] = "all",
+    inventory: InventoryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show every guest since each host's boot, ended ones too (their exit counts stay)."""
+    from harness.guests import lifecycle
+    from harness.hosts.inventory import load_inventory
+    from harness.hosts.ssh import connect
+
+    found: dict[str, tuple[Guest, ...]] = {}
+    for host in load_inventory(default_inventory(inventory)).select(hosts):
+        with connect(host) as session:
+            found[host.name] = lifecycle.list_guests(session)
+    if json:
+        print_json(found)
+        return
+    table = Table("host", "guest", "stack", "state", "address", "vCPUs", "cores", "MiB", "VF", box=None)
+    for host_name, guests in found.items():
+        for guest in guests:
+            state = f"[green]{guest.state}[/green]" if guest.state == "running" else f"[dim]{guest.state}[/dim]"
+            cores = ",".join(map(str, guest.cpus)) or "any"
+            counts = (str(len(guest.vcpu_threads)), cores, str(guest.memory_mib), guest.vf or "-")
+            table.add_row(host_name, guest.name, guest.stack, state, guest.address, *counts)
+    if table.row_count:
+        out.print(table)
+    else:
+        out.print(f"no guests on {', '.join(found)}; make one: nohype guest create HOST --name NAME")
+
+
+@app.command()
+def destroy(
+    host: HostArgument,
+    name: Annotated[str | None, typer.Argument(metavar="[GUEST]", help="The guest's name.")] = None,
+    all_guests: Annotated[bool, typer.Option("--all", help="Every running guest of the host.")] = False,
+    inventory: InventoryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Stop a guest. Its disk and memory are gone; its exit counts stay until the host boots."""
+    from harness.guests import lifecycle
+    from harness.hosts.ssh import connect
+
+    if (name is None) != all_guests:
+        raise InputError("name one guest, or --all", where="nohype guest destroy", fix=f"see: nohype guest list {host}")
+    with connect(_host(host, inventory)) as session:
+        ended = lifecycle.destroy_all(session) if name is None else (lifecycle.destroy(session, name),)
+    if json:
+        print_json(ended)
+    else:
+        out.print(f"destroyed: {', '.join(guest.name for guest in ended) or 'nothing was running'}")
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def ssh(
+    host: HostArgument,
+    name: NameArgument,
+    command: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND]...", help="Run this, not a shell.")] = None,
+    inventory: InventoryOption = None,
+) -> None:
+    """Log in to a guest as root, through its host; or run one command: nohype guest ssh host1 probe uname -a.
+
+    The keys of host and guest are verified: the guest's is that of its image.
+    """
+    from harness.cli.ssh_config import guest_config
+    from harness.guests import image
+    from harness.hosts.ssh import connect
+
+    target = _host(host, inventory)
+    with connect(target) as session:
+        guest = _running(session, name)
+    config = guest_config(state_dir() / "ssh", target, guest, image.by_digest(guest.image))
+    _become(["ssh", "-F", str(config), "guest", *(["--", *command] if command else [])])
+
+
+@app.command()
+def console(
+    host: HostArgument,
+    name: NameArgument,
+    log: Annotated[bool, typer.Option("--log", help="Print what the console has said so far, and end.")] = False,
+    inventory: InventoryOption = None,
+) -> None:
+    """A guest's serial console; Ctrl-] leaves. For guests that SSH does not reach."""
+    from harness.cli.ssh_config import host_config
+    from harness.guests import lifecycle
+    from harness.hosts.ssh import connect
+
+    target = _host(host, inventory)
+    with connect(target) as session:
+        if log:
+            guest = _known(lifecycle.list_guests(session), name, host)
+            sys.stdout.write(session.run(["cat", guest.console], sudo=True).stdout)
+            return
+        guest = _running(session, name)
+    config = host_config(state_dir() / "ssh", target)
+    _become(["ssh", "-F", str(config), "-t", "host", "--", "sudo", "-n", "nohype-host", "guest", "console", guest.name])
+
+
+def _host(name: str, inventory: Path | None) -> Host:
+    from harness.hosts.inventory import load_inventory
+
+    found = load_inventory(default_inventory(inventory)).select(name)
+    if len(found) != 1:
+        raise InputError(f"{name!r} names {len(found)} hosts; one is needed", where="HOST", fix="see: nohype hosts")
+    return found[0]
+
+
+def _running(session: HostSession, name: str) -> Guest:
+    from harness.guests import lifecycle
+
+    guest = _known(lifecycle.list_guests(session), name, session.host_name)
+    if guest.state != "running":
+        raise GuestError(
+            f"guest {name!r} has ended", where=session.host_name, fix="its last words: nohype guest console --log"
+        )
+    return guest
+
+
+def _known(guests: tuple[Guest, ...], name: str, host: str) -> Guest:
+    for guest in guests:
+        if guest.name == name:
+            return guest
+    known = nearest(name, [guest.name for guest in guests])
+    raise InputError(f"no guest {name!r} on {host}{known}", where="GUEST", fix=f"see: nohype guest list {host}")
+
+
+def _become(argv: list[str]) -> None:
+    """Replace this process by the program, so that terminal, signals and exit status are its own."""
+    sys.stdout.flush()
+    try:
+        os.execvp(argv[0], argv)  # noqa: S606 - no shell is wanted
+    except FileNotFoundError:
+        raise UnavailableError(
+            f"program {argv[0]!r} is not installed", where="PATH", fix="apt install openssh-client"
+        ) from None

@@ -1,0 +1,119 @@
+"""`nohype rack`: the emulated rack."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from harness.cli.common import JsonOption, err, out, print_json, step
+from harness.errors import InputError, UnavailableError
+from harness.rack import control, snapshot
+from harness.rack.description import default_rack_file
+from harness.rack.layout import rack_inventory
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The emulated rack: complete servers under QEMU, each with SVM, IOMMU, SR-IOV NIC, disk, boot loader and BMC.",
+    epilog="Example: nohype rack up && nohype hosts && nohype rack down",
+)
+
+HostArgument = Annotated[str, typer.Argument(metavar="HOST", help="Name of a rack host, e.g. rack1.")]
+
+
+@app.command()
+def up(
+    rack: Annotated[
+        Path | None, typer.Option("--rack", help="Rack file. Default: inventory/rack/rack.yml.", show_default=False)
+    ] = None,
+) -> None:
+    """Build what is missing, switch every host on, wait for SSH. Safe to run again. Needs root."""
+    control.up(rack or default_rack_file(), step)
+    err.print(f"The rack is up. Inventory: {rack_inventory()}")
+
+
+@app.command()
+def down() -> None:
+    """Switch every host off and delete the rack's disks; images stay in the cache. Safe to run again."""
+    with step("rack down"):
+        there_was_one = control.down()
+    if not there_was_one:
+        err.print("There was no rack.")
+
+
+@app.command()
+def status(as_json: JsonOption = False) -> None:
+    """Show each host's BMC, power and SSH. Exit code 3 when no rack is up."""
+    states = control.status()
+    if as_json:
+        print_json(states)
+    elif states:
+        table = Table("host", "address", "BMC", "power", "SSH", "console log")
+        for state in states:
+            ssh = "answers" if state.ssh else "-"
+            table.add_row(state.name, state.address, state.bmc, state.power, ssh, str(state.console_log))
+        out.print(table)
+    if not states:
+        raise UnavailableError("the emulated rack is not up", fix="nohype rack up")
+
+
+@app.command()
+def power(
+    host: HostArgument,
+    action: Annotated[str, typer.Argument(metavar="on|off|cycle", help="What the BMC is to do.")],
+) -> None:
+    """Switch a host by its BMC (IPMI), as on a lab machine: `off` pulls the plug."""
+    if action not in ("on", "off", "cycle"):
+        raise InputError(f"{action!r} is none of on, off, cycle")
+    rack = control.current()
+    slot = rack.slot(host)
+    if action in ("off", "cycle"):
+        with step(f"{host}: power off"):
+            control.power_off(rack, slot)
+    if action in ("on", "cycle"):
+        with step(f"{host}: power on until SSH answers"):
+            control.power_on(rack, slot)
+            control.await_ssh(slot)
+
+
+@app.command()
+def save(
+    host: HostArgument,
+    name: Annotated[str, typer.Argument(help="Name of the snapshot.")] = "ready",
+) -> None:
+    """Save a running host (memory, devices, disk) so that it can be restored in seconds."""
+    rack = control.current()
+    with step(f"{host}: save {name!r}"):
+        snapshot.save(rack.slot(host), name)
+
+
+@app.command()
+def restore(
+    host: HostArgument,
+    name: Annotated[str, typer.Argument(help="Name of the snapshot.")] = "ready",
+) -> None:
+    """Put a host back to where it was saved, instead of booting it."""
+    rack = control.current()
+    start = time.monotonic()
+    with step(f"{host}: restore {name!r}"):
+        snapshot.restore(rack, rack.slot(host), name)
+    err.print(f"{host} answers SSH {time.monotonic() - start:.1f} s after the request.")
+
+
+@app.command()
+def console(
+    host: HostArgument,
+    log: Annotated[bool, typer.Option("--log", help="Print the console's log instead of attaching.")] = False,
+) -> None:
+    """Attach to a host's serial console by serial-over-LAN (leave with ~. on a line of its own)."""
+    rack = control.current()
+    slot = rack.slot(host)
+    if log:
+        out.print(slot.console_log.read_text(encoding="utf-8", errors="replace"), markup=False, highlight=False)
+        return
+    argv = rack.tools.command(control.ipmi_argv(slot, "sol", "activate"), binds=[slot.folder.parent.parent])
+    os.execvp(argv[0], argv)  # noqa: S606 - no shell is wanted; the console takes over this terminal

@@ -1,0 +1,108 @@
+"""A comparison on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from harness.analysis.model import Comparison, ExitRate, Figure, MetricComparison, Verdict
+from harness.report import words
+
+STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.DIFFERENT: "cyan"}
+SMALL_SHARE = 0.01  # reasons below this share of every stack's exits are shown as one line; the report has them all
+
+
+def comparison_view(comparison: Comparison) -> RenderableType:
+    """Fidelity, verdict, one table for each stack against the baseline, exits by reason, failed trials."""
+    parts: list[RenderableType] = [
+        Text.assemble((f" {comparison.fidelity} ", "reverse"), " ", (words.FIDELITY[comparison.fidelity], "dim")),
+        *(Padding(Text(sentence, style="bold"), (1, 0, 0, 0)) for sentence in words.verdict_sentences(comparison)),
+    ]
+    parts += [Padding(_metrics_table(comparison, stack), (1, 0, 0, 0)) for stack in comparison.stacks[1:]]
+    if comparison.exits:
+        parts.append(Padding(_exits_table(comparison), (1, 0, 0, 0)))
+    for trial in comparison.failed:
+        where = f"{trial.stack} {trial.workload} on {trial.host}"
+        parts.append(Text.assemble(("failed ", "red"), f"{trial.id} ({where}): {trial.failure}"))
+    if comparison.failed:
+        parts.append(Text(f"{len(comparison.failed)} of {comparison.trials} trials failed and count in no figure."))
+    return Group(*parts)
+
+
+def _metrics_table(comparison: Comparison, stack: str) -> Table:
+    title = f"{escape(stack)} over {escape(comparison.baseline)} [dim]({comparison.fidelity})[/dim]"
+    table = Table(
+        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    table.add_column("metric", min_width=12)
+    table.add_column(escape(comparison.baseline), justify="right", no_wrap=True)
+    table.add_column(escape(stack), justify="right", no_wrap=True)
+    table.add_column("ratio", justify="right", style="bold", no_wrap=True)
+    table.add_column("95 % interval")
+    table.add_column("verdict")
+    table.add_column("boots; trials", justify="right", min_width=7)
+    workload = ""
+    for row in comparison.metrics:
+        if row.workload != workload:
+            workload = row.workload
+            table.add_row(Text(workload, style="bold"))
+        table.add_row(*_metric_cells(row, comparison.baseline, stack))
+    return table
+
+
+def _metric_cells(row: MetricComparison, baseline: str, stack: str) -> Iterator[Text]:
+    figures = [row.figure(name) for name in (baseline, stack)]
+    name = words.metric_name(row.metric)
+    unit = "" if row.unit == "1/s" and name.endswith("per second") else row.unit
+    yield Text.assemble("  ", name, " ", (unit, "dim"))
+    for figure in figures:
+        yield Text(words.number(figure.mean) if figure else "–")
+    contrast = row.contrast(stack)
+    yield Text(words.ratio(contrast.effect) if contrast else "–")
+    yield Text(words.interval(contrast.effect) if contrast else "–")
+    yield Text(contrast.verdict, style=STYLES.get(contrast.verdict, "dim")) if contrast else Text("no trial succeeded")
+    boots, trials = ("+".join(found) for found in zip(*(_behind(figure) for figure in figures), strict=True))
+    yield Text(f"{boots}; {trials}")
+
+
+def _behind(figure: Figure | None) -> tuple[str, str]:
+    return (str(figure.boots), str(figure.trials)) if figure else ("0", "0")
+
+
+def _exits_table(comparison: Comparison) -> Table:
+    title = f"VM exits per second by reason, mean (lowest to highest boot) [dim]({comparison.fidelity})[/dim]"
+    table = Table(
+        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    table.add_column("reason")
+    for stack in comparison.stacks:
+        table.add_column(escape(stack), justify="right")
+    for phase in dict.fromkeys(rate.phase for rate in comparison.exits):
+        rates = [rate for rate in comparison.exits if rate.phase == phase]
+        totals = {stack: sum(rate.per_second for rate in rates if rate.stack == stack) for stack in comparison.stacks}
+        table.add_row(Text(phase, style="bold"), *(Text(words.number(total), "bold") for total in totals.values()))
+        big = [rate.reason for rate in rates if rate.per_second >= SMALL_SHARE * totals[rate.stack] > 0]
+        small = {rate.reason for rate in rates} - set(big)
+        if len(small) == 1:  # no shorter than its name
+            big, small = [*big, *small], set()
+        for reason in dict.fromkeys(big):
+            cells = [_exit_cell(rates, stack, reason) for stack in comparison.stacks]
+            table.add_row(Text(f"  {reason}"), *cells)
+        if small:
+            sums = [sum(r.per_second for r in rates if r.stack == s and r.reason in small) for s in comparison.stacks]
+            table.add_row(Text(f"  {words.count(len(small), 'rarer reason')}", "dim"), *map(words.number, sums))
+    return table
+
+
+def _exit_cell(rates: list[ExitRate], stack: str, reason: str) -> Text:
+    for rate in rates:
+        if (rate.stack, rate.reason) == (stack, reason):
+            spread = f" ({words.number(rate.boot_low)} to {words.number(rate.boot_high)})"
+            return Text.assemble(words.number(rate.per_second), (spread, "dim"))
+    return Text("0")

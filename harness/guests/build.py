@@ -1,0 +1,116 @@
+"""Build the guest image: a small Debian with sshd and the workloads' programs, booted by direct kernel boot."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from harness.steps import Step, silent
+from harness.toolbox.cache import cached, digest
+from harness.toolbox.debian import NO_VSOCK, PLAIN_MODULES, RootRecipe, bootstrap, installed_packages
+from harness.toolbox.filesystem import ext4, sparse
+from harness.toolbox.keys import control_key, public_text
+from harness.toolbox.root import toolbox
+
+SIZE = 1 << 30  # bytes; sparse, about a third of it is used
+UUID = "6e6f6879-7065-4775-a573-740000000001"
+
+# Drivers of devices no guest has. Leaving them out halves the image; what a VF or virtio needs stays.
+_EXCLUDED_DRIVERS = (
+    "accel", "ata", "bluetooth", "comedi", "firewire", "gpu", "hid", "hwmon", "iio", "infiniband", "input", "isdn",
+    "leds", "md", "media", "memstick", "mfd", "misc", "mmc", "mtd", "net/can", "net/ethernet/broadcom",
+    "net/ethernet/chelsio", "net/ethernet/qlogic", "net/ethernet/sfc", "net/phy", "net/usb", "net/wireless",
+    "net/wwan", "nvdimm", "parport", "pcmcia", "platform", "power", "scsi", "soundwire", "spi", "staging",
+    "target", "thunderbolt", "usb", "video", "w1",
+)  # fmt: skip
+
+_KEYGEN = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C")
+
+
+def recipe() -> RootRecipe:
+    """The guest image's recipe. The control node's public key is part of it, so a new key means a new image."""
+    return RootRecipe(
+        name="guest",
+        packages=(
+            *("linux-image-amd64", "systemd-sysv", "udev", "dbus", "openssh-server", "iproute2", "iputils-ping"),
+            *("initramfs-tools", "zstd", "kmod", "procps", "xz-utils", "sysbench", "iperf3", "sockperf"),
+        ),
+        dpkg_options=(
+            *(f"path-exclude=/lib/modules/*/kernel/drivers/{name}/*" for name in _EXCLUDED_DRIVERS),
+            *(f"path-exclude=/usr/lib/modules/*/kernel/drivers/{name}/*" for name in _EXCLUDED_DRIVERS),
+            *(f"path-exclude={base}/modules/*/kernel/sound/*" for base in ("/lib", "/usr/lib")),
+            "path-exclude=/usr/share/locale/*",
+        ),
+        files=(
+            ("/root/.ssh/authorized_keys", public_text(control_key()) + "\n", 0o600),
+            ("/etc/fstab", "/dev/vda / ext4 defaults 0 0\n", 0o644),
+            ("/etc/machine-id", "", 0o444),
+            ("/etc/initramfs-tools/conf.d/guest", "MODULES=list\nCOMPRESS=zstd\n", 0o644),
+            ("/etc/initramfs-tools/modules", "virtio_pci\nvirtio_blk\next4\n", 0o644),
+            # A guest's log is its console and dies with it.
+            ("/etc/systemd/journald.conf.d/guest.conf", "[Journal]\nStorage=volatile\n", 0o644),
+            ("/etc/ssh/sshd_config.d/guest.conf", "PasswordAuthentication no\nUseDNS no\n", 0o644),
+        ),
+        commands=(
+            ("sh", "-c", "rm -f /etc/hostname /etc/ssh/ssh_host_*"),
+            (*_KEYGEN, "nohype-guest", "-f", "/etc/ssh/ssh_host_ed25519_key"),
+            ("systemctl", "enable", "systemd-networkd.service"),
+            (
+                *("systemctl", "mask", "systemd-networkd-wait-online.service", "systemd-logind.service"),
+                *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer"),
+                *("e2scrub_all.timer", "e2scrub_reap.service", "getty@tty1.service"),
+            ),
+            ("mkdir", "-p", "/etc/systemd/system-generators"),
+            NO_VSOCK,
+            *PLAIN_MODULES,
+            ("update-initramfs", "-u", "-k", "all"),
+            ("touch", "/etc/.updated", "/var/.updated"),  # nothing is left for systemd's first-boot updates
+        ),
+    )
+
+
+def build(step: Step = silent) -> Path:
+    """The guest image's folder: vmlinuz, initrd.img, rootfs.qcow2, manifest.json; from the cache or built now.
+
+    Needs root; about a minute and a half when it is not cached.
+    """
+    made = recipe()
+
+    def fill(folder: Path) -> None:
+        root = folder / "root"
+        with step("guest image: Debian root"):
+            root.mkdir()
+            bootstrap(made, root)
+        with step("guest image: disk"):
+            _image(made, root, folder)
+            shutil.rmtree(root)
+
+    return cached("guest-image", made.digest, fill)
+
+
+def _image(made: RootRecipe, root: Path, folder: Path) -> None:
+    tools = toolbox()
+    release = next((root / "lib/modules").iterdir()).name
+    shutil.copyfile(root / f"boot/vmlinuz-{release}", folder / "vmlinuz")
+    shutil.copyfile(root / f"boot/initrd.img-{release}", folder / "initrd.img")
+    for left_over in [*(root / "boot").iterdir(), *(root / "var/cache/apt").glob("*.bin")]:
+        if left_over.is_file():
+            left_over.unlink()
+    raw = folder / "rootfs.raw"
+    sparse(raw, SIZE)
+    ext4(tools, root, raw, size=SIZE, uuid=UUID)
+    target = folder / "rootfs.qcow2"
+    tools.run(["qemu-img", "convert", "-O", "qcow2", str(raw), str(target)], binds=[folder])
+    raw.unlink()
+    host_key = (root / "etc/ssh/ssh_host_ed25519_key.pub").read_text(encoding="utf-8").strip()
+    packages = installed_packages(root)
+    manifest = {
+        # Two control nodes make different host keys from one recipe; the digest tells their images apart.
+        "digest": digest([asdict(made), host_key, packages]),
+        "kernel_release": release,
+        "ssh_host_keys": [host_key],
+        "packages": packages,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,130 @@
+"""Guests on a host: make, list, reach, end. The host's `nohype-host` does the work; here it is asked to."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from harness.errors import DeadlineError, GuestError, HarnessError, HostError
+from harness.guests.image import GuestImage
+from harness.guests.model import Guest, GuestSpec
+from harness.wait import until
+
+if TYPE_CHECKING:
+    from harness.hosts.ssh import HostSession
+
+SSH_PORT = 22
+CREATE_SECONDS = 180.0  # an emulated host fills 512 MiB of hugepages in about 10 s; the rest is margin
+_LOOK_SECONDS = 10.0  # how often a guest that does not answer is looked at on its host
+
+
+def create(session: HostSession, spec: GuestSpec) -> Guest:
+    """Start a guest. It exists when this returns; it does not answer yet (see `await_ssh`).
+
+    Raises GuestError with the host's reason; the host has cleaned up then.
+    """
+    try:
+        document = session.agent("guest", "create", payload=asdict(spec), timeout=CREATE_SECONDS)
+    except HostError as error:
+        raise _as_guest_error(error, f"guest {spec.name!r} was not created: ", session) from None
+    return parse(document, session.host_name)
+
+
+def list_guests(session: HostSession) -> tuple[Guest, ...]:
+    """Every guest since the host's boot; those that have ended have state "stopped"."""
+    return _parse_all(session.agent("guest", "list"), session.host_name)
+
+
+def destroy(session: HostSession, name: str) -> Guest:
+    """End a guest; its counters stay readable. Doing it twice is fine. Raises GuestError for an unknown name."""
+    try:
+        document = session.agent("guest", "destroy", name)
+    except HostError as error:
+        raise _as_guest_error(error, "", session) from None
+    return _parse_all(document, session.host_name)[0]
+
+
+def destroy_all(session: HostSession) -> tuple[Guest, ...]:
+    """End every running guest of the host and return those."""
+    return _parse_all(session.agent("guest", "destroy", "--all", timeout=120), session.host_name)
+
+
+def await_ssh(session: HostSession, guest: Guest, seconds: float) -> float:
+    """Wait until the guest's SSH server answers; the seconds waited, on our monotonic clock.
+
+    Raises GuestError, with the console's last lines, when it does not within `seconds` or the guest ends meanwhile.
+    """
+    start = time.monotonic()
+    looked = start
+
+    def answers() -> bool:
+        nonlocal looked
+        if session.tcp_open(guest.address, SSH_PORT, timeout=2):
+            return True
+        if time.monotonic() - looked >= _LOOK_SECONDS:
+            looked = time.monotonic()
+            if not any(other.name == guest.name and other.state == "running" for other in list_guests(session)):
+                raise GuestError(
+                    f"guest {guest.name!r} ended before SSH answered{console_tail(session, guest)}",
+                    where=session.host_name,
+                    fix=f"its console's log is {guest.console} on the host",
+                )
+        return False
+
+    try:
+        until(answers, seconds=seconds, what="SSH", interval=0.05)
+    except DeadlineError:
+        raise GuestError(
+            f"guest {guest.name!r} did not answer SSH at {guest.address} within {seconds:g} s"
+            f"{console_tail(session, guest)}",
+            where=session.host_name,
+            fix=f"its console's log is {guest.console} on the host; a longer boot deadline may help slow hosts",
+        ) from None
+    return time.monotonic() - start
+
+
+def connect(session: HostSession, guest: Guest, image: GuestImage, timeout: float = 30) -> HostSession:
+    """A session in the guest, through its host, as root; the guest's host key must be its image's."""
+    return session.jump(
+        guest.address, user="root", private_key=image.private_key, host_keys=image.host_keys, timeout=timeout
+    )
+
+
+def console_tail(session: HostSession, guest: Guest, lines: int = 5) -> str:
+    """The console's last lines as the end of an error's sentence; "" where there are none."""
+    try:
+        result = session.run(["tail", "-n", str(lines), guest.console], sudo=True, check=False)
+    except HostError:
+        return ""
+    said = [line.strip() for line in result.stdout.splitlines() if line.strip()]
+    return "; its console's last lines: " + " | ".join(said) if result.exit_code == 0 and said else ""
+
+
+def parse(document: object, where: str) -> Guest:
+    """The guest in what `nohype-host` printed. Raises HostError when it is something else."""
+    try:
+        if not isinstance(document, dict):
+            raise TypeError("no JSON object")
+        fields = dict(document)
+        for key in ("vcpu_threads", "cpus"):
+            fields[key] = tuple(int(item) for item in fields[key])
+        return Guest(**fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise HostError(
+            f"guest cannot be understood ({type(error).__name__}: {error})",
+            where=where,
+            fix="the host's nohype-host is of another version; provision the host again",
+        ) from None
+
+
+def _as_guest_error(error: HostError, prefix: str, session: HostSession) -> HarnessError:
+    """What the host's program refused is the guest's affair; a host out of reach or hung stays the host's."""
+    if type(error) is not HostError:
+        return error
+    where = error.where if session.host_name in error.where else f"{session.host_name}: {error.where}"
+    return GuestError(f"{prefix}{error.what}", where=where.removesuffix(": "), fix=error.fix)
+
+
+def _parse_all(document: object, where: str) -> tuple[Guest, ...]:
+    return tuple(parse(item, where) for item in (document if isinstance(document, list) else [document]))

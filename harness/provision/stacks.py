@@ -1,0 +1,147 @@
+"""Bring hosts into a stack: provision (install what it needs) and activate (boot into it)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from harness.config import nearest
+from harness.errors import InputError
+from harness.hosts.model import Host
+from harness.paths import repo_root
+from harness.provision import agent_bundle
+from harness.provision.model import OnEvent, PlaybookResult
+from harness.provision.runner import run_playbook
+
+if TYPE_CHECKING:
+    from harness.hosts.ssh import HostSession
+
+# Playbook of each stack, in playbooks/.
+STACK_PLAYBOOKS: Mapping[str, str] = {
+    "kvm": "stack_kvm.yml",
+    "kvm-tuned": "stack_kvm_tuned.yml",
+}
+_ACTIVATE = "activate.yml"
+# What the playbooks take from a host's inventory. Others (BMC, fidelity) change nothing on the host.
+_VARIABLES = (
+    "nohype_bridge_address",
+    "nohype_data_address",
+    "nohype_data_pf",
+    "nohype_exporter_port",
+    "nohype_extra_cmdline",
+    "nohype_hugepages_2m",
+    "nohype_isolated_cores",
+    "nohype_vfs",
+)
+
+
+class Image(Protocol):
+    """The guest image, as far as hosts are concerned (harness.guests.image.GuestImage)."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def folder(self) -> Path: ...
+
+
+def digest(stack: str, image_digest: str, host: Host, *, playbooks: Path | None = None) -> str:
+    """What a provisioned host is made of: playbooks, nohype-host, guest image and the host's variables, as one hash."""
+    folder = playbooks or repo_root() / "playbooks"
+    check(stack)
+    summary = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        summary.update(f"\0{path.relative_to(folder).as_posix()}\0".encode())
+        summary.update(path.read_bytes())
+    variables = {key: host.variables.get(key) for key in _VARIABLES}
+    rest = [stack, image_digest, agent_bundle.digest(), variables]
+    summary.update(json.dumps(rest, sort_keys=True).encode())
+    return summary.hexdigest()[:16]
+
+
+def provision(
+    stack: str,
+    hosts: Sequence[Host],
+    *,
+    inventory: Path,
+    image: Image,
+    artifacts: Path,
+    on_event: OnEvent,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> PlaybookResult:
+    """Install on `hosts` what `stack` needs, its boot entry and `image`. Nothing is rebooted.
+
+    Changes nothing where all is there already. Raises InputError for an unknown stack, else as `run_playbook`.
+    """
+    playbook = _playbook(stack)
+    with tempfile.TemporaryDirectory(prefix="nohype-bundle-") as folder:
+        bundle = agent_bundle.build(Path(folder, "nohype-host"))
+        return run_playbook(
+            playbook,
+            inventory=inventory,
+            limit=",".join(host.name for host in hosts),
+            extra_vars={
+                "nohype_agent_bundle": str(bundle),
+                "nohype_image": {"digest": image.digest, "folder": str(image.folder)},
+                "nohype_digests": {host.name: digest(stack, image.digest, host) for host in hosts},
+            },
+            artifacts=artifacts,
+            on_event=on_event,
+            cancelled=cancelled,
+        )
+
+
+def is_provisioned(session: HostSession, stack: str, digest: str) -> bool:
+    """Whether the host's own record says it was provisioned for `stack` from just what `digest` stands for."""
+    check(stack)
+    found = session.run(["cat", f"/etc/nohype/provisioned/{stack}.json"], check=False)
+    if found.exit_code != 0:
+        return False
+    try:
+        record = json.loads(found.stdout)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and record.get("digest") == digest
+
+
+def activate(
+    stack: str,
+    host: Host,
+    *,
+    inventory: Path,
+    artifacts: Path,
+    on_event: OnEvent,
+    force_reboot: bool = False,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> None:
+    """Boot `host` into `stack` and wait until SSH answers and its services run; verified by the kernel's command line.
+
+    Reboots only where the host does not run the stack's present boot entry, or `force_reboot` asks for it.
+    Raises InputError for an unknown stack, else as `run_playbook`.
+    """
+    check(stack)
+    run_playbook(
+        repo_root() / "playbooks" / _ACTIVATE,
+        inventory=inventory,
+        limit=host.name,
+        extra_vars={"nohype_stack": stack, "nohype_force_reboot": force_reboot},
+        artifacts=artifacts,
+        on_event=on_event,
+        cancelled=cancelled,
+    )
+
+
+def check(stack: str) -> None:
+    """Raises InputError with the nearest right name when there is no playbook for `stack`."""
+    if stack not in STACK_PLAYBOOKS:
+        known = ", ".join(STACK_PLAYBOOKS)
+        raise InputError(f"unknown stack {stack!r}{nearest(stack, STACK_PLAYBOOKS)}", fix=f"known stacks: {known}")
+
+
+def _playbook(stack: str) -> Path:
+    check(stack)
+    return repo_root() / "playbooks" / STACK_PLAYBOOKS[stack]

@@ -1,0 +1,147 @@
+"""Build the rack hosts' disk: a Debian server that boots through its own GRUB, as a lab machine would."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from harness.steps import Step, silent
+from harness.toolbox.cache import cached, digest
+from harness.toolbox.debian import NO_VSOCK, PLAIN_MODULES, RootRecipe, bootstrap
+from harness.toolbox.filesystem import bootable_disk
+from harness.toolbox.keys import control_key, public_text
+from harness.toolbox.root import toolbox
+
+SIZE = 8 << 30  # bytes, sparse
+UUID = "6e6f6879-7065-4861-b573-740000000001"
+HOST_USER = "nohype"
+
+# TCG's virtual CPUs have one clock, but the kernel cannot know: without tsc=reliable it falls back to the ACPI timer,
+# whose every read is a port access.
+RACK_CMDLINE = "console=ttyS0,115200 tsc=reliable"
+
+_GRUB_CFG = """\
+load_env
+set default="${{saved_entry}}"
+set timeout=0
+serial --unit=0 --speed=115200
+terminal_input serial
+terminal_output serial
+menuentry "Debian" --id debian {{
+  search --no-floppy --fs-uuid --set=root {uuid}
+  linux /boot/vmlinuz-{release} root=UUID={uuid} ro {arguments}
+  initrd /boot/initrd.img-{release}
+}}
+if [ -f $prefix/custom.cfg ]; then
+  source $prefix/custom.cfg
+fi
+"""
+
+
+def recipe() -> RootRecipe:
+    """The host image's recipe: a plain Debian server plus the packages the roles ask for.
+
+    What never changes is baked in, so that converging an emulated host does not spend minutes in its package manager.
+    """
+    return RootRecipe(
+        name="host",
+        packages=(
+            *("linux-image-amd64", "systemd-sysv", "udev", "dbus", "openssh-server", "sudo", "python3"),
+            *("initramfs-tools", "zstd", "kmod", "procps", "pciutils", "ethtool", "iproute2", "iputils-ping"),
+            *("grub-pc-bin", "grub2-common", "ca-certificates", "libnss-myhostname", "xz-utils"),
+            *("qemu-system-x86", "qemu-utils", "seabios", "ipxe-qemu", "python3-prometheus-client"),
+            *("sysbench", "iperf3", "sockperf"),
+        ),
+        dpkg_options=(
+            *(
+                f"path-exclude={base}/modules/*/kernel/{name}/*"
+                for base in ("/lib", "/usr/lib")
+                for name in (
+                    *("sound", "drivers/gpu", "drivers/media", "drivers/net/wireless", "drivers/bluetooth"),
+                    *("drivers/infiniband", "drivers/scsi", "drivers/staging", "drivers/iio", "drivers/comedi"),
+                    *("drivers/net/ethernet/mellanox", "drivers/net/ethernet/broadcom", "drivers/isdn"),
+                    *("drivers/net/ethernet/qlogic", "drivers/net/ethernet/chelsio", "drivers/net/usb"),
+                )
+            ),
+            "path-exclude=/usr/share/locale/*",
+        ),
+        files=(
+            (f"/home/{HOST_USER}/.ssh/authorized_keys", public_text(control_key()) + "\n", 0o600),
+            ("/etc/sudoers.d/nohype", f"{HOST_USER} ALL=(ALL) NOPASSWD: ALL\n", 0o440),
+            ("/etc/fstab", f"UUID={UUID} / ext4 errors=remount-ro 0 1\n", 0o644),
+            ("/etc/machine-id", "", 0o444),
+            ("/etc/ssh/sshd_config.d/rack.conf", "PasswordAuthentication no\nUseDNS no\n", 0o644),
+            ("/etc/initramfs-tools/conf.d/rack", "MODULES=list\nCOMPRESS=zstd\n", 0o644),
+            ("/etc/initramfs-tools/modules", "virtio_pci\nvirtio_blk\next4\n", 0o644),
+            ("/etc/systemd/network/10-mgmt.link", "[Match]\nDriver=virtio_net\n[Link]\nName=mgmt0\n", 0o644),
+            (
+                "/etc/systemd/network/10-mgmt.network",
+                "[Match]\nName=mgmt0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n",
+                0o644,
+            ),
+            ("/etc/systemd/network/10-data.link", "[Match]\nDriver=igb\n[Link]\nName=data0\n", 0o644),
+            (
+                "/etc/default/grub",
+                'GRUB_DEFAULT=saved\nGRUB_TIMEOUT=0\nGRUB_TERMINAL="serial"\nGRUB_DISTRIBUTOR=Debian\n'
+                'GRUB_SERIAL_COMMAND="serial --unit=0 --speed=115200"\nGRUB_DISABLE_OS_PROBER=true\n'
+                f'GRUB_CMDLINE_LINUX="{RACK_CMDLINE}"\nGRUB_CMDLINE_LINUX_DEFAULT=quiet\n',
+                0o644,
+            ),
+        ),
+        commands=(
+            ("useradd", "--create-home", "--shell", "/bin/bash", HOST_USER),
+            ("chown", "-R", f"{HOST_USER}:", f"/home/{HOST_USER}"),
+            ("chmod", "700", f"/home/{HOST_USER}/.ssh"),
+            ("sh", "-c", "rm -f /etc/hostname /etc/ssh/ssh_host_*"),
+            ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "rack-host", "-f", "/etc/ssh/ssh_host_ed25519_key"),
+            ("systemctl", "enable", "systemd-networkd.service"),
+            (
+                *("systemctl", "mask", "systemd-networkd-wait-online.service", "systemd-logind.service"),
+                *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer"),
+                *("e2scrub_all.timer", "e2scrub_reap.service", "grub-common.service", "getty@tty1.service"),
+            ),
+            ("mkdir", "-p", "/etc/systemd/system-generators"),
+            NO_VSOCK,
+            *PLAIN_MODULES,
+            ("update-initramfs", "-u", "-k", "all"),
+            ("touch", "/etc/.updated", "/var/.updated"),  # nothing is left for systemd's first-boot updates
+        ),
+    )
+
+
+def build(guest_image: Path, step: Step = silent) -> Path:
+    """The host image's folder: disk.raw and manifest.json (`ssh_host_keys`); from the cache or built now.
+
+    `guest_image` is baked in where the role guest_image would put it. Needs root; about a minute and a half.
+    """
+    made = recipe()
+    guest_digest = json.loads((guest_image / "manifest.json").read_text(encoding="utf-8"))["digest"]
+
+    def fill(folder: Path) -> None:
+        root = folder / "root"
+        root.mkdir()
+        with step("host image: Debian root"):
+            bootstrap(made, root)
+        with step("host image: disk with GRUB"):
+            baked = root / "var/lib/nohype/guest-images" / guest_digest
+            baked.parent.mkdir(parents=True)
+            shutil.copytree(guest_image, baked)
+            _disk(root, folder)
+            shutil.rmtree(root)
+
+    return cached("host-image", digest([made.digest, guest_digest]), fill)
+
+
+def _disk(root: Path, folder: Path) -> None:
+    release = next((root / "lib/modules").iterdir()).name
+    grub = root / "boot/grub"
+    shutil.copytree(root / "usr/lib/grub/i386-pc", grub / "i386-pc")
+    menu = _GRUB_CFG.format(uuid=UUID, release=release, arguments=f"{RACK_CMDLINE} quiet")
+    (grub / "grub.cfg").write_text(menu, encoding="utf-8")
+    # An empty GRUB environment block: the magic line, padded with '#' to 1024 bytes (grub-core/lib/envblk.c).
+    (grub / "grubenv").write_text("# GRUB Environment Block\n".ljust(1024, "#"), encoding="ascii")
+    bootable_disk(toolbox(), root, folder / "disk.raw", size=SIZE, uuid=UUID)
+    host_key = (root / "etc/ssh/ssh_host_ed25519_key.pub").read_text(encoding="utf-8").strip()
+    manifest = {"kernel_release": release, "ssh_host_keys": [host_key]}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,126 @@
+"""Figures and verdicts as words: the same in the terminal and in the report."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from harness.analysis.compare import EXITS_PER_SECOND
+from harness.analysis.model import Comparison, Contrast, MetricComparison, Verdict
+from harness.analysis.statistics import Effect, Scope
+from harness.results.model import Direction, Fidelity
+
+FIDELITY = {
+    Fidelity.SILICON: "Measured on real hardware.",
+    Fidelity.EMULATED: (
+        "Measured on emulated hosts. Exit counts and reasons are real: a real hypervisor handled the exits of the "
+        "emulated CPU. Times are not those of silicon, nor are rates per second or the ratios of either."
+    ),
+    Fidelity.EMULATED_ICOUNT: (
+        "Measured on emulated hosts that count instructions instead of time. Exit counts and reasons are real: a real "
+        "hypervisor handled the exits of the emulated CPU. A second stands for a fixed number of instructions executed."
+    ),
+}
+BETTER = {Direction.HIGHER: "higher is better", Direction.LOWER: "lower is better", Direction.NEITHER: ""}
+
+
+def number(value: float) -> str:
+    """Three significant digits; whole numbers from 1,000 on."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 999.5:
+        return f"{value:,.0f}"
+    rounded = abs(float(f"{value:.2e}"))
+    digits = max(0, 2 - math.floor(math.log10(rounded)))
+    return f"{value:.{digits}f}" if digits <= 6 else f"{value:.2e}"
+
+
+def ratio(effect: Effect | None) -> str:
+    return f"{number(effect.ratio)}×" if effect else "–"
+
+
+def interval(effect: Effect | None) -> str:
+    """`0.44 to 0.52`; says so where it covers the variation within boots alone, or where there is none."""
+    if effect is None or effect.low is None or effect.high is None:
+        return "–"
+    text = f"{number(effect.low)} to {number(effect.high)}"
+    return f"{text} ({Scope.WITHIN_BOOT})" if effect.scope is Scope.WITHIN_BOOT else text
+
+
+def metric_name(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def duration(seconds: float) -> str:
+    """`2 h 5 min`, `3 min 20 s`, `8.4 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def count(many: int, noun: str) -> str:
+    return f"{many:,} {noun}" if many == 1 else f"{many:,} {noun}s"
+
+
+def verdict_sentences(comparison: Comparison) -> tuple[str, ...]:
+    """One sentence for each stack but the baseline: how its exits and its metrics compare."""
+    others = comparison.stacks[1:]
+    if not others:
+        return (f"All trials ran {comparison.baseline}: there is no other stack to compare it with.",)
+    return tuple(_sentence(comparison, stack) for stack in others)
+
+
+def _sentence(comparison: Comparison, stack: str) -> str:
+    pairs = [(row, found) for row in comparison.metrics if (found := row.contrast(stack))]
+    if not pairs:
+        return f"{stack} has no successful trial to compare with {comparison.baseline}."
+    exits = [(row.workload, found) for row, found in pairs if row.metric == EXITS_PER_SECOND]
+    tally = Counter(found.verdict for row, found in pairs if row.metric != EXITS_PER_SECOND)
+    text = f"Against {comparison.baseline}, {stack} "
+    text += "; ".join(filter(None, (_exits_clause(exits), _tally_clause(tally))))
+    return f"{text}."
+
+
+def _exits_clause(exits: list[tuple[str, Contrast]]) -> str:
+    parts = []
+    for verdict, words in ((Verdict.BETTER, "fewer"), (Verdict.WORSE, "more")):
+        named = [f"{workload} ({ratio(found.effect)})" for workload, found in exits if found.verdict is verdict]
+        if named:
+            parts.append(f"made {words} VM exits per second in {listed(named)}")
+    same = [workload for workload, found in exits if found.verdict is Verdict.NO_DIFFERENCE]
+    if same:
+        parts.append(f"showed no difference in exits per second in {listed(same)}")
+    unclear = [workload for workload, found in exits if found.verdict in (Verdict.TOO_FEW, Verdict.NO_RATIO)]
+    if unclear:
+        parts.append(f"cannot be judged by exits per second in {listed(unclear)}")
+    return ", ".join(parts)
+
+
+def _tally_clause(tally: Counter[Verdict]) -> str:
+    total = tally.total()
+    if not total:
+        return ""
+    words = {
+        Verdict.BETTER: "better",
+        Verdict.WORSE: "worse",
+        Verdict.DIFFERENT: "different",
+        Verdict.NO_DIFFERENCE: "not shown to differ",
+        Verdict.TOO_FEW: "measured in too few boots to say",
+        Verdict.NO_RATIO: "without a ratio",
+    }
+    found = [f"{tally[verdict]} {text}" for verdict, text in words.items() if tally[verdict]]
+    return f"of its {count(total, 'other metric')}, {listed(found)}"
+
+
+def listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def behind(row: MetricComparison, *stacks: str) -> str:
+    """`3 + 3 boots, 9 + 8 trials`: what stands behind a figure, in the order of `stacks`."""
+    figures = [figure for stack in stacks if (figure := row.figure(stack))]
+    boots, trials = (" + ".join(map(str, found)) for found in zip(*((f.boots, f.trials) for f in figures), strict=True))
+    return f"{boots} boots, {trials} trials"

@@ -1,0 +1,23 @@
+"""The stacks: ways to run guests that campaigns compare. A stack is added by its module and one line here."""
+
+from __future__ import annotations
+
+from harness.config import nearest
+from harness.errors import InputError
+from harness.stacks.base import Stack
+from harness.stacks.kvm import Kvm
+from harness.stacks.kvm_tuned import KvmTuned
+
+_STACKS: tuple[Stack, ...] = (Kvm(), KvmTuned())
+
+
+def names() -> tuple[str, ...]:
+    return tuple(stack.name for stack in _STACKS)
+
+
+def get(name: str) -> Stack:
+    """The stack of that name. Raises InputError with the nearest right name."""
+    for stack in _STACKS:
+        if stack.name == name:
+            return stack
+    raise InputError(f"unknown stack {name!r}{nearest(name, names())}", fix=f"known stacks: {', '.join(names())}")

@@ -1,0 +1,72 @@
+"""What a stack is to the harness."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from harness.guests.model import GuestSpec
+from harness.hosts.model import Capabilities, VirtualFunction
+
+HUGEPAGE_KIB = "2048"
+HUGEPAGE_MIB = 2
+
+
+class Stack(Protocol):
+    """One way to run guests. A new one is a module here, a line in `harness.stacks`, a role and a test."""
+
+    @property
+    def name(self) -> str:
+        """As campaigns and boot entries (`nohype-NAME`) have it."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """A few words for reports and tables."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """One sentence: what is special about guests here."""
+        ...
+
+    def guest_spec(
+        self,
+        name: str,
+        vcpus: int,
+        memory_mib: int,
+        image_digest: str,
+        capabilities: Capabilities,
+        busy_cores: frozenset[int],
+    ) -> GuestSpec:
+        """A guest of this stack for a host that runs it; `busy_cores` have other guests on them.
+
+        Raises UnavailableError, with the reason, where the host cannot hold it now.
+        """
+        ...
+
+    def problems(self, capabilities: Capabilities) -> tuple[str, ...]:
+        """Why the host cannot run this stack; empty when it can.
+
+        What only booting into the stack sets up (isolated cores, hugepages, VFs) counts only on a host that has.
+        """
+        ...
+
+
+def kvm_problems(capabilities: Capabilities) -> tuple[str, ...]:
+    """What every KVM stack needs."""
+    if not capabilities.virtualization:
+        return ("its CPU shows neither SVM nor VMX: switch virtualization on in the firmware's setup",)
+    if not capabilities.nested_paging:
+        table = "NPT (kvm_amd.npt)" if capabilities.virtualization == "svm" else "EPT (kvm_intel.ept)"
+        return (f"nested paging is off: {table} must be on, shadow paging would change what is measured",)
+    return ()
+
+
+def total_vfs(capabilities: Capabilities) -> int:
+    """How many virtual functions the host's NICs could have."""
+    return sum(function.total_vfs for function in capabilities.physical_functions)
+
+
+def ready_vfs(capabilities: Capabilities) -> tuple[VirtualFunction, ...]:
+    """The virtual functions that can be given to guests, those in use included."""
+    return tuple(vf for pf in capabilities.physical_functions for vf in pf.vfs if vf.driver == "vfio-pci")

@@ -1,0 +1,50 @@
+"""A folder of built things, each named by the hash of its recipe: built once, whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.paths import cache_dir
+
+
+def digest(recipe: object) -> str:
+    """SHA-256 over the recipe's canonical JSON; 16 hex digits are plenty to tell recipes apart."""
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path` (created): two processes building the same thing take turns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
+    """The folder `<cache>/<kind>-<key>`, made by `build(folder)` when it is not there.
+
+    `build` fills a temporary neighbour that is renamed when it returns, so a killed build leaves nothing that looks
+    finished.
+    """
+    home = cache_dir()
+    target = home / f"{kind}-{key}"
+    with locked(home / f".{kind}-{key}.lock"):
+        if not target.exists():
+            scratch = Path(tempfile.mkdtemp(prefix=f".{kind}-{key}-", dir=home))
+            try:
+                scratch.chmod(0o755)
+                build(scratch)
+                scratch.rename(target)
+            except BaseException:
+                shutil.rmtree(scratch, ignore_errors=True)
+                raise
+    return target

@@ -1,0 +1,111 @@
+"""Build Debian root folders from a recipe with mmdebstrap."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.toolbox.cache import cached, digest
+from harness.toolbox.process import require_root, run
+
+# Both are what Debian's own installer uses; NOHYPE_DEBIAN_MIRROR points elsewhere (a local mirror, a dated snapshot).
+DEFAULT_MIRROR = "http://deb.debian.org/debian"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+@dataclass(frozen=True)
+class RootRecipe:
+    """What a root folder is made of. Its hash names the result, so every input must be a field."""
+
+    name: str
+    packages: tuple[str, ...]
+    files: tuple[tuple[str, str, int], ...] = ()  # path, text, mode; written before `commands`
+    commands: tuple[tuple[str, ...], ...] = ()  # argument lists, run inside the root
+    dpkg_options: tuple[str, ...] = ()
+    suite: str = "trixie"
+    format: int = 1  # raised when the builder below changes what it makes of the same fields
+
+    @property
+    def digest(self) -> str:
+        return digest(asdict(self))
+
+
+# Debian compresses modules with xz. An emulated CPU takes seconds to unpack those of one boot; a disk image has room.
+PLAIN_MODULES: tuple[tuple[str, ...], ...] = (
+    ("find", "/lib/modules", "-name", "*.ko.xz", "-exec", "unxz", "{}", "+"),
+    ("sh", "-c", "for release in $(ls /lib/modules); do depmod $release; done"),
+)
+# Unit generators that look for AF_VSOCK pull in the kernel's vsock transports, at two seconds of boot.
+NO_VSOCK = ("ln", "-sf", "/dev/null", "/etc/systemd/system-generators/systemd-ssh-generator")
+
+
+def mirror() -> str:
+    return os.environ.get("NOHYPE_DEBIAN_MIRROR") or DEFAULT_MIRROR
+
+
+def bootstrap(recipe: RootRecipe, folder: Path) -> None:
+    """Fill `folder` with the recipe's root. Takes about a minute; needs root."""
+    require_root(f"building the {recipe.name} root")
+    argv = [
+        "mmdebstrap",
+        "--quiet",
+        "--mode=root",
+        "--variant=minbase",
+        f"--keyring={KEYRING}",
+        "--aptopt=Apt::Install-Recommends false",
+        "--aptopt=Acquire::Retries 3",
+        "--aptopt=Acquire::Languages none",
+        f"--include={','.join(recipe.packages)}",
+        *(f"--dpkgopt={option}" for option in ("path-exclude=/usr/share/doc/*", "path-exclude=/usr/share/man/*")),
+        *(f"--dpkgopt={option}" for option in recipe.dpkg_options),
+        recipe.suite,
+        str(folder),
+        f"deb {mirror()} {recipe.suite} main",
+    ]
+    run(argv)
+    for path, text, mode in recipe.files:
+        target = folder / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+        target.chmod(mode)
+    for command in recipe.commands:
+        run(inside(folder, command))
+
+
+def root_folder(recipe: RootRecipe) -> Path:
+    """The recipe's root folder, from the cache or built now."""
+    return cached(f"root-{recipe.name}", recipe.digest, lambda folder: bootstrap(recipe, folder))
+
+
+# Positional parameters only: nothing of the caller's is ever parsed as shell text. /dev and the binds are seen in
+# this mount namespace alone and vanish with the program; `exec` all the way keeps the process id the caller knows.
+_ENTER = """
+set -e
+root=$1; shift
+mount --rbind /dev "$root/dev"
+mount -t proc proc "$root/proc"
+while [ "$1" != -- ]; do
+  mkdir -p "$root$1"
+  mount --rbind "$1" "$root$1"
+  shift
+done
+shift
+exec chroot "$root" "$@"
+"""
+
+
+def inside(root: Path, argv: tuple[str, ...] | list[str], binds: tuple[Path, ...] = ()) -> list[str]:
+    """The argument list that runs `argv` inside `root`, with `binds` visible there at their own paths."""
+    return [
+        *("unshare", "--mount", "--propagation", "private", "--", "/bin/sh", "-c", _ENTER, "enter", str(root)),
+        *(str(path) for path in binds),
+        "--",
+        *argv,
+    ]
+
+
+def installed_packages(root: Path) -> dict[str, str]:
+    """Name and version of every package of a root: the provenance of what was built."""
+    text = run(inside(root, ("dpkg-query", "-W", "-f", "${Package}\t${Version}\n")))
+    return dict(line.split("\t", 1) for line in text.splitlines() if "\t" in line)

@@ -1,0 +1,47 @@
+"""Run a local program to its end, turning failure into an error that shows the last of its output."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import HarnessError, UnavailableError
+
+
+def run(
+    argv: Sequence[str | Path], *, stdin: str | None = None, timeout: float = 1800, env: dict[str, str] | None = None
+) -> str:
+    """Run `argv`, return its stdout.
+
+    Raises UnavailableError when the program is missing, HarnessError when it fails or outlasts `timeout` seconds.
+    """
+    words = [str(word) for word in argv]
+    shown = " ".join(words[:6]) + (" ..." if len(words) > 6 else "")
+    try:
+        done = subprocess.run(
+            words,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env={**os.environ, **(env or {})},
+        )
+    except FileNotFoundError:
+        raise UnavailableError(
+            f"program {words[0]!r} is not installed", where=shown, fix="nohype doctor names the package"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise HarnessError(f"still running after {timeout:g} s", where=shown) from None
+    if done.returncode != 0:
+        tail = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-15:])
+        raise HarnessError(f"ended with status {done.returncode}:\n{tail}", where=shown)
+    return done.stdout
+
+
+def require_root(what: str) -> None:
+    """Raises UnavailableError unless run as root."""
+    if os.geteuid() != 0:
+        raise UnavailableError(f"{what} needs root", fix="run the same command with sudo")

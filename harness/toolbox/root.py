@@ -1,0 +1,59 @@
+"""The toolbox: a Debian trixie root with the programs whose version matters, the same on every control machine.
+
+QEMU 10.0.2 (bookworm-backports) maps the 64-bit BARs of SR-IOV VFs wrongly; trixie's 10.0.13 is right. Prometheus
+comes along so that control machines need no system-wide server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.toolbox.debian import RootRecipe, inside, root_folder
+from harness.toolbox.process import run
+
+RECIPE = RootRecipe(
+    name="toolbox",
+    packages=(
+        "qemu-system-x86",
+        "qemu-utils",
+        "seabios",
+        "ipxe-qemu",
+        "openipmi",
+        "ipmitool",
+        "prometheus",
+        "e2fsprogs",
+        "fdisk",
+        "grub-pc-bin",
+        "grub-common",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    root: Path
+
+    def command(self, argv: Sequence[str], binds: Sequence[Path] = ()) -> list[str]:
+        """An argument list that runs `argv` with the toolbox's programs; it needs root.
+
+        `binds` are folders made visible inside at the same path. The program keeps the process id of the command.
+        """
+        return inside(self.root, list(argv), tuple(binds))
+
+    def run(self, argv: Sequence[str], binds: Sequence[Path] = (), *, timeout: float = 600) -> str:
+        """Run to the end; stdout. Raises HarnessError with the end of the output on failure."""
+        return run(self.command(argv, binds), timeout=timeout)
+
+
+def toolbox() -> Toolbox:
+    """The toolbox, built on first use (about a minute)."""
+    return Toolbox(root_folder(RECIPE))
+
+
+def toolbox_ready() -> bool:
+    """Whether `toolbox()` would return at once."""
+    from harness.paths import cache_dir
+
+    return (cache_dir() / f"root-toolbox-{RECIPE.digest}").exists()

@@ -1,0 +1,194 @@
+"""What roles make of a host's capabilities: refusals that say what to mend, and files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from netns_hosts import Machine
+from provisioning import play, write_inventory, write_playbook
+
+from harness.errors import ProvisionError
+from harness.hosts.model import Host
+from harness.paths import repo_root
+from harness.provision.model import TaskEvent
+
+PLAYBOOKS = repo_root() / "playbooks"
+ROLES = PLAYBOOKS / "roles"
+
+# As `nohype-host facts` prints it on an emulated host, shortened to what roles ask for.
+PF = {"address": "0000:01:00.0", "driver": "igb", "netdev": "data0", "firmware": "", "total_vfs": 7, "vfs": []}
+CAPABLE: dict[str, object] = {
+    "virtualization": "svm",
+    "nested_paging": True,
+    "iommu_groups": 12,
+    "cores": 4,
+    "memory_mib": 2957,
+    "physical_functions": [PF],
+    "cmdline": "root=UUID=1 ro quiet",
+}
+KVM = {"kvm_bridge_address": "10.79.1.1/24", "kvm_isolated_cores": "2-3", "kvm_hugepages_2m": 320}
+SRIOV = {"sriov_pf": "data0", "sriov_address": "10.78.1.1/16", "sriov_vfs": 4, "sriov_stacks": ["kvm-tuned"]}
+
+
+def refusals(host: Host, folder: Path, role: str, cases: dict[str, dict[str, object]]) -> dict[str, str]:
+    """What the role says to each case's variables; the cases are aliases of one host, so one run does all."""
+    playbook = write_playbook(folder, roles=({"role": str(ROLES / role)},))
+    inventory = write_inventory(folder, host, aliases=cases)
+    with pytest.raises(ProvisionError) as caught:
+        play(folder, playbook, inventory)
+    said = {}
+    for line in caught.value.what.splitlines()[1:]:
+        name, _, message = line.strip().partition(": ")
+        said[name] = message
+    return said
+
+
+def test_kvm_refuses(netns_host: Host, tmp_path: Path) -> None:
+    def case(capabilities: dict[str, object] | None = None, **variables: object) -> dict[str, object]:
+        return {**KVM, "kvm_capabilities": {**CAPABLE, **(capabilities or {})}, **variables}
+
+    said = refusals(
+        netns_host,
+        tmp_path,
+        "kvm",
+        {
+            "shadow": case({"nested_paging": False}),
+            "nobridge": case(kvm_bridge_address=""),
+            "core0": case(kvm_isolated_cores="0,2"),
+            "beyond": case(kvm_isolated_cores="2,3-4"),
+            "pages": case(kvm_hugepages_2m=1300),
+        },
+    )
+    start = "kvm: The host must be able to run the stack: "
+    assert said == {
+        "shadow": start + "nested paging is off: kvm_amd.npt or kvm_intel.ept must be on, shadow paging would change "
+        "what is measured",
+        "nobridge": start
+        + "nohype_bridge_address is not set for this host in the inventory (for example 10.79.1.1/24)",
+        "core0": start + "nohype_isolated_cores 0,2 holds core 0, which the host itself needs",
+        "beyond": start + "nohype_isolated_cores 2,3-4 goes beyond the host's 4 cores (0 to 3)",
+        "pages": start + "nohype_hugepages_2m 1300 is 2600 MiB; of the host's 2957 MiB at least 512 MiB must stay for "
+        "itself",
+    }
+
+
+def test_sriov_refuses(netns_host: Host, tmp_path: Path) -> None:
+    def case(capabilities: dict[str, object] | None = None, **variables: object) -> dict[str, object]:
+        return {**SRIOV, "sriov_capabilities": {**CAPABLE, **(capabilities or {})}, **variables}
+
+    off = {"iommu_groups": 0, "cmdline": "ro intel_iommu=on"}
+    said = refusals(
+        netns_host,
+        tmp_path,
+        "sriov",
+        {
+            "nogroups": case(off),
+            "otherpf": case(sriov_pf="eth9"),
+            "nopf": case({"physical_functions": []}),
+            "toomany": case(sriov_vfs=8),
+            "none": case(sriov_vfs=0),
+            "noname": case({"physical_functions": [{**PF, "netdev": ""}]}, sriov_pf="0000:01:00.0"),
+            "noaddress": case(sriov_address=""),
+        },
+    )
+    start = "sriov: The host must be able to give virtual functions to guests: "
+    assert said["nogroups"].startswith(start)
+    assert "there are no IOMMU groups although the kernel was booted with the IOMMU on" in said["nogroups"]
+    assert said["otherpf"] == (
+        start + "nohype_data_pf eth9 is no SR-IOV physical function; this host has: data0 = 0000:01:00.0"
+    )
+    assert said["nopf"] == (
+        start + "nohype_data_pf data0 is no SR-IOV physical function; this host has: none: is SR-IOV on in the "
+        "firmware setup?"
+    )
+    assert said["toomany"] == start + (
+        "nohype_vfs 8 is not possible: data0 can have 1 to 7 virtual functions (sriov_totalvfs)"
+    )
+    assert "nohype_vfs 0 is not possible" in said["none"]
+    assert "physical function 0000:01:00.0 has no network device" in said["noname"]
+    assert "nohype_data_address is not set" in said["noaddress"]
+
+
+def test_no_iommu_in_the_firmware(netns_host: Host, tmp_path: Path) -> None:
+    capabilities = {**CAPABLE, "iommu_groups": 0}
+    cases: dict[str, dict[str, object]] = {"bare": {**SRIOV, "sriov_capabilities": capabilities}, "again": {**SRIOV}}
+    cases["again"]["sriov_capabilities"] = capabilities
+    if Path("/sys/firmware/acpi/tables/DMAR").exists() or Path("/sys/firmware/acpi/tables/IVRS").exists():
+        pytest.skip("this machine's firmware offers an IOMMU")
+    said = refusals(netns_host, tmp_path, "sriov", cases)
+    assert "the firmware offers no IOMMU: switch VT-d or AMD-Vi on" in said["bare"]
+
+
+def test_units_and_network_files(netns_host: Host, machine_of: Callable[[Host], Machine], tmp_path: Path) -> None:
+    """systemd's own checker reads what the roles wrote. No systemd runs on these hosts; the rack's tests have one."""
+    (machine_of(netns_host).root / "etc/nohype").mkdir()
+    (machine_of(netns_host).root / "usr/local/sbin/nohype-host").touch(mode=0o755)
+    roles = (
+        {"role": str(ROLES / "kvm"), "vars": {**KVM, "kvm_capabilities": CAPABLE}},
+        {"role": str(ROLES / "sriov"), "vars": {**SRIOV, "sriov_capabilities": CAPABLE}},
+        {"role": str(ROLES / "exporter"), "vars": {"exporter_closed_to": ["10.79.1.1/24", "10.78.1.1/16"]}},
+    )
+    check = {
+        "name": "Check the units",
+        "ansible.builtin.shell": {"cmd": "systemd-analyze verify --man=no /etc/systemd/system/nohype-*.service"},
+        "register": "found",
+        "changed_when": False,
+        "failed_when": "found.rc != 0 or found.stderr != ''",
+    }
+    playbook = write_playbook(tmp_path, check, roles=roles, environment={"SYSTEMD_OFFLINE": "1"})
+    play(tmp_path, playbook, write_inventory(tmp_path, netns_host))
+    etc = machine_of(netns_host).root / "etc"
+    assert json.loads((etc / "nohype/sriov.json").read_text()) == {"pf": "0000:01:00.0", "vfs": 4}
+    assert (etc / "modules-load.d/nohype-kvm.conf").read_text().split() == ["kvm_amd", "vhost_net", "tun"]
+    assert "Address=10.78.1.1/16" in (etc / "systemd/network/50-nohype-data.network").read_text()
+    assert "Name=data0" in (etc / "systemd/network/50-nohype-data.network").read_text()
+    assert (
+        "ConditionKernelCommandLine=|nohype.stack=kvm-tuned"
+        in (etc / "systemd/system/nohype-sriov.service").read_text()
+    )
+    assert "IPAddressDeny=10.79.1.1/24" in (etc / "systemd/system/nohype-exporter.service").read_text()
+    wanted = {path.name for path in (etc / "systemd/system/multi-user.target.wants").iterdir()}
+    assert {"nohype-sriov.service", "nohype-exporter.service"} <= wanted
+
+
+def activate(host: Host, folder: Path, **variables: object) -> list[TaskEvent]:
+    options = {"nohype_stack": "kvm", **variables}
+    return play(folder, PLAYBOOKS / "activate.yml", write_inventory(folder, host), extra_vars=options)[1]
+
+
+def test_activate_without_boot_entry(netns_host: Host, tmp_path: Path) -> None:
+    with pytest.raises(
+        ProvisionError, match="there is no boot entry nohype-kvm: nohype provision --stack kvm --limit neta"
+    ):
+        activate(netns_host, tmp_path)
+
+
+def test_activate_chooses_the_entry_and_tells_what_services_said(
+    netns_host: Host, machine_of: Callable[[Host], Machine], tmp_path: Path
+) -> None:
+    """The entry's arguments are those the kernel has, so there is no reboot; no systemd runs here, so services fail."""
+    grub = machine_of(netns_host).root / "boot/grub"
+    grub.mkdir(exist_ok=True)
+    (grub / "grubenv").write_text("# GRUB Environment Block\n".ljust(1024, "#"), encoding="ascii")
+    running = Path("/proc/cmdline").read_text(encoding="ascii").split()
+    entries = {"kvm-tuned": "nohype.stack=kvm-tuned", "kvm": " ".join(running[:2])}
+    blocks = (
+        f"# BEGIN nohype-{name}\nmenuentry x {{\n  linux /boot/vmlinuz-6 {arguments}\n}}\n# END nohype-{name}\n"
+        for name, arguments in entries.items()
+    )
+    (grub / "custom.cfg").write_text("".join(blocks), encoding="ascii")
+    with pytest.raises(ProvisionError, match="The services must run: a service does not start"):
+        activate(netns_host, tmp_path)
+    assert "saved_entry=nohype-kvm\n" in (grub / "grubenv").read_text(encoding="ascii")
+    log = (tmp_path / "artifacts" / "activate.log").read_text(encoding="utf-8")
+    assert "TASK [Reboot]" in log
+    assert log.split("TASK [Reboot]")[1].splitlines()[1].startswith("skipping")
+
+
+def test_no_kernel_to_boot(netns_host: Host, tmp_path: Path) -> None:
+    role = {"role": str(ROLES / "boot_entry"), "vars": {"boot_entry_stack": "kvm"}}
+    with pytest.raises(ProvisionError, match="no Debian kernel"):
+        play(tmp_path, write_playbook(tmp_path, roles=(role,)), write_inventory(tmp_path, netns_host))

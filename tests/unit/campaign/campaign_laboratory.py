@@ -1,0 +1,91 @@
+"""A laboratory in a temporary folder, and controllers as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.results.store import Store
+
+HERE = Path(__file__).parent
+# Makes its counter longer by 3, takes a moment, prints a figure.
+COUNTING = r"""
+name: NAME
+title: Counting
+description: For tests.
+command: [sh, -c, 'printf xxx >>"$COUNTER"; sleep SECONDS; printf "figure: 42\n"']
+metrics:
+  - {name: figure, unit: "1", direction: higher, parse: {regex: 'figure: (\d+)'}}
+"""
+BOOT = """
+name: boot
+title: Boot
+description: For tests.
+runs: boot
+metrics:
+  - {name: start_to_ssh, unit: s, direction: lower, parse: {json: start_to_ssh}}
+"""
+CAMPAIGN = """
+name: test
+hosts: all
+stacks: [kvm, kvm-tuned]
+boots: 2
+seed: 7
+guest: {vcpus: 1, memory_mib: 64}
+workloads:
+  - {name: boot, repeats: 2}
+  - {name: one, repeats: 2}
+  - {name: two}
+"""
+
+
+@dataclass
+class Laboratory:
+    """`root` holds the hosts, `state` what the harness keeps."""
+
+    root: Path
+    state: Path
+    file: Path
+
+    def workloads(self, seconds: float = 0.05) -> None:
+        """Write the workload files; a trial takes so long."""
+        (self.root / "workloads").mkdir(parents=True, exist_ok=True)
+        for name in ("one", "two"):
+            text = COUNTING.replace("NAME", name).replace("SECONDS", str(seconds))
+            (self.root / "workloads" / f"{name}.yml").write_text(text)
+        (self.root / "workloads" / "boot.yml").write_text(BOOT)
+
+    def controller(self, *campaign: str, **options: object) -> subprocess.Popen[str]:
+        """Start a controller; it ends by itself, or by being killed."""
+        argv = [sys.executable, str(HERE / "local_controller.py"), str(self.root), str(self.file), json.dumps(options)]
+        pipe = subprocess.PIPE
+        return subprocess.Popen([*argv, *campaign], stdout=pipe, stderr=pipe, text=True)
+
+    def run(self, *campaign: str, **options: object) -> subprocess.CompletedProcess[str]:
+        """A controller to its end."""
+        process = self.controller(*campaign, **options)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def nohype(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The command line itself."""
+        argv = [sys.executable, "-c", "from harness.cli import main; main()", *words]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+
+    def store(self) -> Store:
+        return Store()
+
+    def calls(self, word: str) -> list[str]:
+        """What was called, without the process ids."""
+        log = self.root / "calls.log"
+        lines = [line.split(" ", 1)[1] for line in log.read_text().splitlines()] if log.exists() else []
+        return [line for line in lines if line.startswith(f"{word} ")]
+
+    def running_guests(self) -> list[str]:
+        return [str(path.parent.name) for path in self.root.glob("*/guests/*/running")]
+
+    def folder(self, campaign: str) -> Path:
+        return self.state / "artifacts" / campaign

@@ -1,0 +1,87 @@
+"""What `nohype guest ssh` hands to the system's ssh, and the table of `nohype exits watch`."""
+
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.cli.exits import exits_table, rates, totals
+from harness.cli.ssh_config import guest_config, host_config
+from harness.errors import InputError
+from harness.exits.model import ExitReading
+from harness.guests.image import GuestImage
+from harness.guests.model import Guest
+from harness.hosts.model import Host
+from harness.results.model import ExitCount, Fidelity
+
+IMAGE = GuestImage("abc", Path("/i"), "6.12", ("ssh-ed25519 AAAA guest",), Path("/state dir/50%/id"))
+GUEST = Guest("g1", "kvm", "running", "10.79.1.10", "", "", "abc", (), (), 512, 1.0, "u", "/c")
+
+
+def _host(known_hosts: Path) -> Host:
+    return Host("host1", "127.0.10.11", 2222, "nohype", Path("/k"), known_hosts, Fidelity.EMULATED)
+
+
+def _resolved(config: Path, name: str) -> dict[str, str]:
+    done = subprocess.run(["ssh", "-G", "-F", config, name], capture_output=True, text=True, check=True)
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+
+
+@pytest.mark.skipif(not shutil.which("ssh"), reason="no ssh client")
+def test_ssh_understands_the_configuration(tmp_path: Path) -> None:
+    config = guest_config(tmp_path, _host(tmp_path / "known"), GUEST, IMAGE)
+    guest = _resolved(config, "guest")
+    assert (guest["hostname"], guest["user"], guest["proxyjump"]) == ("10.79.1.10", "root", "host")
+    assert guest["hostkeyalias"] == "guest-image-abc"
+    assert guest["identityfile"] == "/state dir/50%%/id"
+    assert (tmp_path / "host1/g1/known_hosts").read_text() == "guest-image-abc ssh-ed25519 AAAA guest\n"
+    for name, path in (("guest", config), ("host", config), ("host", host_config(tmp_path, _host(tmp_path / "known")))):
+        found = _resolved(path, name)
+        assert found["stricthostkeychecking"] == "true"
+        assert found["globalknownhostsfile"] == "/dev/null"
+        assert found["identitiesonly"] == "yes"
+    host = _resolved(config, "host")
+    assert (host["hostname"], host["port"], host["user"]) == ("127.0.10.11", "2222", "nohype")
+    assert host["userknownhostsfile"] == str(tmp_path / "known")
+
+
+def test_a_path_cannot_add_options(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        host_config(tmp_path, _host(Path('/x"\nProxyCommand evil')))
+
+
+BEFORE = ExitReading(10.0, 0, {"g1": (ExitCount(0, "hlt", 100), ExitCount(1, "hlt", 50))})
+NOW = ExitReading(
+    12.0, 0, {"g1": (ExitCount(0, "hlt", 110), ExitCount(1, "hlt", 60), ExitCount(0, "npf", 4)), "g2": ()}
+)
+
+
+def _text(reading: ExitReading, before: ExitReading | None) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(exits_table(reading, before, "host1"))
+    return stream.getvalue()
+
+
+def test_totals_and_rates() -> None:
+    assert totals(NOW) == {("g1", "hlt"): 170, ("g1", "npf"): 4}
+    assert rates(BEFORE, NOW) == {("g1", "hlt"): 10.0, ("g1", "npf"): 2.0}
+    assert rates(NOW, NOW) == {}
+
+
+def test_table_has_sums_and_rates() -> None:
+    rows = [line.split() for line in _text(NOW, BEFORE).splitlines()]
+    assert ["g1", "all", "174", "12.0"] in rows
+    assert ["hlt", "170", "10.0"] in rows
+    assert ["g2", "all", "0", "0.0"] in rows
+
+
+def test_table_without_rates_and_guests() -> None:
+    assert ["hlt", "150"] in [line.split() for line in _text(BEFORE, None).splitlines()]
+    assert "no guests" in _text(ExitReading(1.0, 0, {}), None)
+
+
+def test_lost_exits_are_shown() -> None:
+    assert "1,234 exits were not counted" in _text(ExitReading(1.0, 1234, {}), None)

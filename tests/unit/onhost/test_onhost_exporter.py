@@ -1,0 +1,106 @@
+"""What Prometheus gets, asked for over HTTP as Prometheus does."""
+
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from test_onhost_counters import HIST, RECORD
+
+from harness.onhost import records
+from harness.onhost.errors import AgentError
+from harness.onhost.exporter import serve
+
+LABELS = ("stack", "guest", "vcpu", "reason")
+START = """
+import sys
+from pathlib import Path
+from harness.onhost.exporter import serve
+serve(sys.argv[1], Path(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    event = tmp_path / "sys/kernel/tracing/events/kvm/kvm_exit"
+    event.mkdir(parents=True)
+    (event / "hist").write_text(HIST)
+    (tmp_path / "sys/module/kvm_amd").mkdir(parents=True)
+    stat = tmp_path / "proc/1000/stat"
+    stat.parent.mkdir(parents=True)
+    stat.write_text("1000 (qemu) S " + " ".join(["0"] * 18) + " 42 0")
+    records.save(RECORD, tmp_path)
+    records.save(RECORD._replace(name="g0", stopped=True, final=((9, 0, 0x78, 4),)), tmp_path)
+    return tmp_path
+
+
+def _scrape(root: Path) -> dict[tuple[str, ...], float]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-c", START, f"127.0.0.1:{port}", str(root)])
+    try:
+        page = _get(f"http://127.0.0.1:{port}/metrics", process)
+    finally:
+        process.terminate()
+        process.wait(10)
+    return {
+        (sample.name, *(sample.labels[key] for key in LABELS if key in sample.labels)): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+
+def _get(url: str, process: "subprocess.Popen[bytes]") -> str:
+    from harness.wait import until
+
+    def answer() -> str | None:
+        assert process.poll() is None
+        try:
+            with urllib.request.urlopen(url, timeout=5) as reply:
+                return str(reply.read().decode())
+        except (ConnectionError, urllib.error.URLError):
+            return None  # not listening yet; were it dead, the check above would say so
+
+    return until(answer, seconds=20, what="the exporter's answer")
+
+
+def test_exits_of_running_and_ended_guests(host: Path) -> None:
+    found = _scrape(host)
+    exits = {key[1:]: value for key, value in found.items() if key[0] == "nohype_vm_exits_total"}
+    assert exits == {
+        ("kvm", "g0", "0", "hlt"): 4,
+        ("kvm", "g1", "0", "ioio"): 5021,
+        ("kvm", "g1", "0", "vintr"): 2,
+        ("kvm", "g1", "1", "npf"): 12345678,
+    }
+    assert found["nohype_guest_up", "kvm", "g0"] == 0
+    assert found["nohype_guest_up", "kvm", "g1"] == 1
+    assert found["nohype_exit_counting",] == 1
+    assert found["nohype_exit_counter_dropped_total",] == 3
+
+
+def test_without_counting_it_says_so(host: Path) -> None:
+    (host / "sys/kernel/tracing/events/kvm/kvm_exit/hist").unlink()
+    found = _scrape(host)
+    assert found["nohype_exit_counting",] == 0
+    assert not any(key[0] == "nohype_vm_exits_total" and "g1" in key for key in found)
+
+
+@pytest.mark.parametrize("listen", ["9177", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:x"])
+def test_wrong_address_is_refused(listen: str) -> None:
+    with pytest.raises(AgentError, match="ADDRESS:PORT"):
+        serve(listen)
+
+
+def test_used_port_is_told() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(AgentError, match=os.strerror(98)):
+            serve(f"127.0.0.1:{other.getsockname()[1]}")

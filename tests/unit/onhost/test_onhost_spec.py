@@ -1,0 +1,151 @@
+"""Guest specs: what is refused and what the message teaches; QEMU's command line for what is taken."""
+
+from dataclasses import asdict, fields
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from harness.guests.model import GuestSpec
+from harness.onhost import qemu, spec
+from harness.onhost.errors import AgentError
+
+GOOD = {"name": "g1", "stack": "kvm", "vcpus": 2, "memory_mib": 512, "image": "abc123", "nic": "virtio"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A host with four cores and one image."""
+    cpu = tmp_path / "sys/devices/system/cpu"
+    cpu.mkdir(parents=True)
+    (cpu / "online").write_text("0-3\n")
+    image = tmp_path / "var/lib/nohype/guest-images/abc123"
+    image.mkdir(parents=True)
+    for name in spec.IMAGE_FILES:
+        (image / name).touch()
+    return tmp_path
+
+
+def test_keys_are_those_of_the_control_node() -> None:
+    assert spec.Spec._fields == tuple(field.name for field in fields(GuestSpec))
+
+
+def test_a_spec_from_the_control_node_is_taken(root: Path) -> None:
+    wanted = GuestSpec("g1", "kvm-tuned", 2, 512, "abc123", "vf", (2, 3), True, True, "nokaslr", ",-kvmclock")
+    assert spec.parse(asdict(wanted), root) == tuple(asdict(wanted).values())
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "message"),
+    [
+        ({"vcpu": 1}, "vcpu", "did you mean 'vcpus'"),
+        ({"name": "-g"}, "name", "not beginning with '-'"),
+        ({"name": "G"}, "name", "a-z"),
+        ({"name": "g" * 41}, "name", "1 to 40"),
+        ({"name": "../x"}, "name", "a-z"),
+        ({"name": 7}, "name", "must be text"),
+        ({"stack": "kvm tuned"}, "stack", "only"),
+        ({"vcpus": 0}, "vcpus", "1 to 4"),
+        ({"vcpus": 5}, "vcpus", "4 cores online"),
+        ({"vcpus": True}, "vcpus", "whole number"),
+        ({"vcpus": "2"}, "vcpus", "whole number"),
+        ({"memory_mib": 63}, "memory_mib", "at least 64"),
+        ({"memory_mib": 513, "hugepages": True}, "memory_mib", "even"),
+        ({"nic": "e1000"}, "nic", "'virtio' or 'vf'"),
+        ({"cpus": [1]}, "cpus", "1 cores for 2 vCPUs"),
+        ({"cpus": [1, 1]}, "cpus", "twice"),
+        ({"cpus": [1, 9]}, "cpus", "not online"),
+        ({"cpus": "1,2"}, "cpus", "list of core numbers"),
+        ({"vcpus": 4, "cpus": [0, 1, 2, 3]}, "cpus", "no core is left"),
+        ({"cpu_flags": "-kvmclock"}, "cpu_flags", "comma"),
+        ({"cpu_flags": ",x -monitor stdio"}, "cpu_flags", "comma"),
+        ({"extra_cmdline": "a\nb"}, "extra_cmdline", "one line"),
+        ({"hugepages": 1}, "hugepages", "true or false"),
+        ({"image": "../../etc"}, "image", "digest"),
+    ],
+)
+def test_refusals_name_key_and_reason(root: Path, change: dict[str, object], where: str, message: str) -> None:
+    with pytest.raises(AgentError) as caught:
+        spec.parse(GOOD | change, root)
+    assert caught.value.where == f"guest spec: {where}"
+    assert message in caught.value.what
+
+
+def test_a_missing_key_is_named(root: Path) -> None:
+    with pytest.raises(AgentError) as caught:
+        spec.parse({key: value for key, value in GOOD.items() if key != "nic"}, root)
+    assert caught.value.where == "guest spec: nic"
+
+
+def test_a_missing_image_says_which_there_are(root: Path) -> None:
+    with pytest.raises(AgentError, match=r"images here: abc123") as caught:
+        spec.parse(GOOD | {"image": "def456"}, root)
+    assert "nohype provision" in caught.value.fix
+
+
+def _resources(**changes: object) -> qemu.Resources:
+    base = qemu.Resources(
+        image=Path("/var/lib/nohype/guest-images/abc123"),
+        address="10.79.1.10",
+        gateway="10.79.1.1",
+        netmask="255.255.255.0",
+        mac="02:00:00:00:00:01",
+        tap="nhtap0",
+        vf="",
+        vhost=True,
+        console_log=Path("/var/lib/nohype/guests/g1/console.log"),
+        console_socket=Path("/run/nohype/guests/g1.console"),
+        qmp_socket=Path("/run/nohype/guests/g1.qmp"),
+    )
+    return base._replace(**changes)  # type: ignore[arg-type]
+
+
+def _options(argv: list[str]) -> list[tuple[str, str]]:
+    return [(key, value) for key, value in pairwise(argv) if key.startswith("-")]
+
+
+def test_plain_guest(root: Path) -> None:
+    argv = qemu.argv(spec.parse(GOOD, root), _resources())
+    options = _options(argv)
+    assert ("-machine", "q35,hpet=off") in options
+    assert ("-cpu", "host") in options
+    assert ("-smp", "2") in options
+    assert ("-m", "512M") in options
+    assert ("-netdev", "tap,id=net0,ifname=nhtap0,script=no,downscript=no,vhost=on") in options
+    assert ("-device", "virtio-net-pci,netdev=net0,mac=02:00:00:00:00:01,romfile=") in options
+    assert not any("vfio" in word or "memory-backend" in word or word == "-overcommit" for word in argv)
+    assert "-S" in argv  # placed before it runs
+    cmdline = dict(options)["-append"]
+    assert cmdline.startswith(
+        "root=/dev/vda rw console=ttyS0 net.ifnames=0 ip=10.79.1.10::10.79.1.1:255.255.255.0:g1:eth0:none"
+    )
+
+
+def test_tuned_guest(root: Path) -> None:
+    tuned = {"nic": "vf", "cpus": [2, 3], "hugepages": True, "idle_in_guest": True}
+    wanted = spec.parse(GOOD | tuned | {"extra_cmdline": "nokaslr", "cpu_flags": ",-kvmclock"}, root)
+    argv = qemu.argv(wanted, _resources(tap="", vf="0000:02:10.1"))
+    options = _options(argv)
+    assert ("-machine", "q35,hpet=off,memory-backend=ram") in options
+    backend = "memory-backend-file,id=ram,size=512M,mem-path=/dev/hugepages,share=on,prealloc=on"
+    assert ("-object", backend) in options
+    assert ("-overcommit", "cpu-pm=on") in options
+    assert ("-device", "vfio-pci,host=0000:02:10.1,id=net0") in options
+    assert ("-cpu", "host,-kvmclock") in options
+    assert not any("tap" in word or "virtio-net" in word for word in argv)
+    assert dict(options)["-append"].endswith(" nokaslr")
+
+
+def test_without_vhost_net_qemu_moves_the_packets(root: Path) -> None:
+    argv = qemu.argv(spec.parse(GOOD, root), _resources(vhost=False))
+    assert "tap,id=net0,ifname=nhtap0,script=no,downscript=no,vhost=off" in argv
+
+
+def test_unit_keeps_qemu_off_the_guests_cores() -> None:
+    command = ["qemu-system-x86_64", "-append", "a $b %c"]
+    argv = qemu.unit_argv("nohype-guest-g1.service", command, messages=Path("/x/qemu.log"), cpus=(0, 1))
+    assert "--property=CPUAffinity=0,1" in argv
+    assert "--expand-environment=no" in argv
+    assert argv[argv.index("--") + 1 :] == command
+    floating = qemu.unit_argv("u", command, messages=Path("/x"), cpus=())
+    assert not any("CPUAffinity" in word for word in floating)

@@ -1,0 +1,276 @@
+"""The report: one well-formed file that holds every figure with its label, loads nothing, and trusts no name."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from harness.analysis.compare import compare
+from harness.report import words
+from harness.report.html import ratio_bar, ratio_reach, render, write_report
+from harness.report.model import PrometheusAgreement
+from harness.results.model import Fidelity, Note, NoteKind, Status
+
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
+
+
+class Page(HTMLParser):
+    """Checks that tags nest, and keeps what the tests ask for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open[-1:] == [tag], f"</{tag}> closes nothing"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+    def of(self, tag):
+        return [attributes for found, attributes in self.tags if found == tag]
+
+
+@pytest.fixture
+def source(invented):
+    return invented()
+
+
+@pytest.fixture
+def html(source, tmp_path):
+    return render(source, tmp_path)
+
+
+def test_holds_every_metric_and_every_label(html, source):
+    page = Page(html)
+    for row in source.comparison.metrics:
+        assert words.metric_name(row.metric) in page.text
+        assert row.unit in page.text
+        for figure in row.figures:
+            assert words.number(figure.mean) in page.text
+        for contrast in row.contrasts:
+            assert words.ratio(contrast.effect) in page.text
+            assert words.interval(contrast.effect) in page.text
+            assert contrast.verdict in page.text
+        assert re.sub(", ", "", words.behind(row, "kvm", "kvm-tuned")) in page.text
+    for rate in source.comparison.exits:
+        assert rate.reason in page.text
+        assert words.number(rate.per_second) in page.text
+    for sentence in words.verdict_sentences(source.comparison):
+        assert sentence in page.text
+    for fact in ("quickstart-fixture", "42", source.campaign.revision, "6.12.48+deb13-amd64", "hosts: rack*"):
+        assert fact in page.text
+
+
+def test_every_figure_says_its_fidelity(html, source):
+    figures = re.findall(r"<figure\b.*?</figure>", html, re.S)
+    phases = {rate.phase for rate in source.comparison.exits}
+    assert len(figures) == len(phases) + 2  # charts, comparison, table of exits
+    assert all('<span class="badge fidelity">emulated</span>' in figure for figure in figures)
+    assert words.FIDELITY[Fidelity.EMULATED] in Page(html).text.split("campaign report")[0]
+
+
+@pytest.mark.parametrize("fidelity", list(Fidelity))
+def test_the_banner_explains_each_fidelity(invented, tmp_path, fidelity):
+    assert words.FIDELITY[fidelity] in Page(render(invented(boots=1, fidelity=fidelity), tmp_path)).text
+
+
+def test_loads_nothing_and_runs_nothing(html):
+    page = Page(html)
+    assert not page.of("script")
+    assert not page.of("link")
+    assert not page.of("img")
+    assert not page.of("iframe")
+    assert not any(
+        name in ("src", "xlink:href") or name.startswith("on") for _tag, found in page.tags for name in found
+    )
+    assert "@import" not in html
+    assert not [found for found in re.findall(r"url\(([^)]*)\)", html) if not found.startswith("#")]
+    addresses = set(re.findall(r"https?://[^\s\"'<>]+", html))
+    assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}  # names of XML dialects
+    policy = next(found for found in page.of("meta") if found.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy["content"]
+
+
+def test_charts_are_well_formed_and_told_in_words(html):
+    charts = re.findall(r'<div role="img" aria-label="([^"]*)">(<svg.*?</svg>)</div>', html, re.S)
+    assert len(charts) == 5
+    for label, svg in charts:
+        assert "per second" in label
+        ElementTree.fromstring(svg)
+    assert all(found.get("aria-label") or found.get("aria-hidden") for found in Page(html).of("svg"))
+
+
+def test_ids_are_unique(html):
+    ids = [found["id"] for _tag, found in Page(html).tags if "id" in found]
+    assert len(ids) == len(set(ids))
+
+
+def test_header_cells_say_what_they_head(html):
+    assert all(found.get("scope") in ("col", "row", "rowgroup") for found in Page(html).of("th"))
+
+
+def test_failed_trials_are_named_with_their_reason_and_artifacts(html, source):
+    page = Page(html)
+    assert "2 trials of 60 failed" in page.text
+    for trial in source.comparison.failed:
+        assert trial.id in page.text
+        assert trial.failure in page.text
+    links = {found["href"] for found in page.of("a")}
+    assert "artifacts/quickstart-fixture/trials/030/" in links
+    assert not any("055" in link for link in links)  # that folder does not exist
+
+
+def test_hostile_text_stays_text(invented, tmp_path):
+    source = invented(boots=2)
+    trials = tuple(
+        replace(
+            trial,
+            host=f"host{HOSTILE}",
+            workload=f"load{HOSTILE}" if trial.workload == "cpu" else trial.workload,
+            failure=f"failure{HOSTILE}" if trial.status is Status.FAILED else "",
+            exits=tuple(replace(row, reason=f"reason{HOSTILE}") if row.reason == "msr" else row for row in trial.exits),
+            metrics=tuple(replace(row, name=f"metric{HOSTILE}", unit=f"u{HOSTILE}") for row in trial.metrics),
+        )
+        for trial in source.trials
+    )
+    prints = tuple(
+        replace(found, host=f"host{HOSTILE}", facts=((f"fact{HOSTILE}", f"value{HOSTILE}{n}"),))
+        for n, found in enumerate(source.fingerprints)
+    )
+    campaign = replace(source.campaign, name=f"name{HOSTILE}", spec_text=f"text{HOSTILE}</pre>")
+    source = replace(
+        source,
+        campaign=campaign,
+        trials=trials,
+        fingerprints=prints,
+        comparison=compare(trials, fingerprints=prints),
+        prometheus=PrometheusAgreement(1, (f"line{HOSTILE}",)),
+    )
+    page = Page(render(source, tmp_path))
+    assert not page.of("script")
+    for start in ("name", "host", "load", "failure", "reason", "metric", "fact", "value", "text", "line"):
+        assert f"{start}{HOSTILE}".replace("_", " ") in page.text, start
+
+
+def test_a_single_boot_is_labelled(invented, tmp_path):
+    text = Page(render(invented(boots=1), tmp_path)).text
+    assert "too few boots" in text
+    assert "(within boot)" in text
+
+
+def test_one_stack_alone_and_no_exits(invented, tmp_path):
+    source = invented()
+    trials = tuple(replace(trial, exits=()) for trial in source.trials if trial.stack == "kvm")
+    text = Page(render(replace(source, trials=trials, comparison=compare(trials)), tmp_path)).text
+    assert "there is no other stack" in text
+    assert "counted an exit" in text
+
+
+def test_three_stacks_have_a_table_each(invented, tmp_path):
+    source = invented()
+    third = tuple(replace(trial, stack="xen", id=f"x{trial.id}") for trial in source.trials if trial.stack == "kvm")
+    trials = (*source.trials, *third)
+    html = render(replace(source, trials=trials, comparison=compare(trials)), tmp_path)
+    assert len(re.findall(r'<table class="cards">', html)) == 2
+    assert "Against kvm, xen " in Page(html).text
+
+
+def test_a_stack_that_only_failed(invented, tmp_path):
+    source = invented()
+    trials = tuple(
+        replace(trial, status=Status.FAILED, failure="no boot") if trial.stack == "kvm-tuned" else trial
+        for trial in source.trials
+    )
+    text = Page(render(replace(source, trials=trials, comparison=compare(trials)), tmp_path)).text
+    assert "kvm-tuned has no successful trial" in text
+
+
+@pytest.mark.parametrize(
+    ("agreement", "says"),
+    [
+        (None, "Prometheus was not asked"),
+        (PrometheusAgreement(3, ()), "For 3 guests that ended"),
+        (PrometheusAgreement(3, ("g1 hlt: 5 in the store, 4 in Prometheus",)), "g1 hlt: 5 in the store"),
+    ],
+)
+def test_prometheus_agreement_is_told(invented, tmp_path, agreement, says):
+    assert says in Page(render(invented(boots=1, prometheus=agreement), tmp_path)).text
+
+
+def test_events_are_told_but_not_twice(invented, tmp_path):
+    at = datetime(2026, 1, 2, 3, 9, 9, tzinfo=UTC)
+    notes = (
+        Note("c", NoteKind.POWER_CYCLED, "rack1", "stopped answering <b>", at),
+        Note("c", NoteKind.PROMETHEUS, "rack1/g1", "told elsewhere", at),
+    )
+    text = Page(render(invented(boots=1, notes=notes), tmp_path)).text
+    assert "power cycled" in text
+    assert "stopped answering <b>" in text
+    assert "told elsewhere" not in text
+
+
+def test_written_at_once_and_whole(source, tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "report.html"
+    assert write_report(path, source) == path
+    first = path.read_text(encoding="utf-8")
+    assert path.stat().st_mode & 0o777 == 0o644
+
+    def broken(self, target):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(OSError, match="disk full"):
+        write_report(path, source)
+    assert path.read_text(encoding="utf-8") == first
+    assert [found.name for found in path.parent.iterdir()] == ["report.html"]
+
+
+def test_ratio_bars_lie_on_one_logarithmic_axis(source):
+    reach = ratio_reach(source.comparison)
+    pairs = [(c, ratio_bar(c, reach)) for row in source.comparison.metrics for c in row.contrasts]
+    for contrast, bar in pairs:
+        assert (bar.ratio > bar.middle) == (contrast.effect.ratio > 1)
+        assert 0 <= bar.low <= bar.ratio <= bar.high <= 2 * bar.middle
+    ordered = sorted(pairs, key=lambda pair: pair[0].effect.ratio)
+    assert [bar.ratio for _contrast, bar in ordered] == sorted(bar.ratio for _contrast, bar in ordered)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.04, "0.0400"),
+        (0.5, "0.500"),
+        (9.996, "10.0"),
+        (10, "10.0"),
+        (100, "100"),
+        (999.4, "999"),
+        (999.6, "1,000"),
+        (29491.4, "29,491"),
+        (1e-9, "1.00e-09"),
+        (-2.5, "-2.50"),
+    ],
+)
+def test_numbers(value, text):
+    assert words.number(value) == text

@@ -1,0 +1,113 @@
+from dataclasses import replace
+
+import pytest
+
+from harness import stacks
+from harness.errors import InputError, UnavailableError
+from harness.hosts.model import Capabilities, PhysicalFunction, VirtualFunction
+
+VFS = tuple(VirtualFunction(f"0000:02:10.{n * 2}", n, "vfio-pci", 20 + n, "", "") for n in range(2))
+PF = PhysicalFunction("0000:02:00.0", "igb", "data0", "", 7, VFS)
+# An emulated rack's host, booted into kvm-tuned.
+TUNED = Capabilities(
+    virtualization="svm",
+    nested_paging=True,
+    iommu_groups=12,
+    x2apic=True,
+    cores=4,
+    isolated=(2, 3),
+    memory_mib=2900,
+    hugepages_total={"2048": 320},
+    hugepages_free={"2048": 320},
+    physical_functions=(PF,),
+    kernel="6.12.0",
+    cmdline="intel_iommu=on amd_iommu=on iommu=pt nohype.stack=kvm-tuned",
+    boot_id="b",
+    stack="kvm-tuned",
+)
+BARE = replace(
+    TUNED, isolated=(), hugepages_total={"2048": 0}, hugepages_free={"2048": 0}, iommu_groups=0, cmdline="ro", stack="",
+    physical_functions=(replace(PF, vfs=()),),
+)  # fmt: skip
+
+
+def test_names() -> None:
+    assert stacks.names() == ("kvm", "kvm-tuned")
+    assert all(stacks.get(name).name == name for name in stacks.names())
+    with pytest.raises(InputError, match="did you mean 'kvm-tuned'"):
+        stacks.get("kvm-tune")
+
+
+def test_kvm_takes_nothing_for_itself() -> None:
+    spec = stacks.get("kvm").guest_spec("g", 2, 512, "abc", TUNED, frozenset({2, 3}))
+    assert (spec.nic, spec.cpus, spec.hugepages, spec.idle_in_guest) == ("virtio", (), False, False)
+    assert (spec.name, spec.stack, spec.vcpus, spec.memory_mib, spec.image) == ("g", "kvm", 2, 512, "abc")
+
+
+def test_tuned_pins_each_vcpu_to_a_free_isolated_core() -> None:
+    tuned = stacks.get("kvm-tuned")
+    spec = tuned.guest_spec("g", 2, 512, "abc", TUNED, frozenset())
+    assert (spec.nic, spec.cpus, spec.hugepages, spec.idle_in_guest) == ("vf", (2, 3), True, True)
+    assert tuned.guest_spec("g", 1, 512, "abc", TUNED, frozenset({2})).cpus == (3,)
+
+
+def test_core_0_is_the_hosts_even_when_isolated() -> None:
+    spec = stacks.get("kvm-tuned").guest_spec("g", 1, 512, "abc", replace(TUNED, isolated=(0, 1)), frozenset())
+    assert spec.cpus == (1,)
+
+
+@pytest.mark.parametrize(
+    ("host", "vcpus", "memory", "busy", "message"),
+    [
+        (TUNED, 3, 512, (), "3 isolated cores wanted, 2 of 2 are free"),
+        (TUNED, 2, 512, (3,), "2 isolated cores wanted, 1 of 2 are free"),
+        (TUNED, 1, 642, (), "642 MiB of hugepages wanted, 640 MiB are free"),
+        (
+            replace(TUNED, physical_functions=(replace(PF, vfs=tuple(replace(v, guest="x") for v in VFS)),)),
+            *(1, 512, (), r"no virtual function is free \(of 2"),
+        ),
+        (
+            replace(TUNED, physical_functions=(replace(PF, vfs=tuple(replace(v, driver="igbvf") for v in VFS)),)),
+            *(1, 512, (), r"no virtual function is free \(of 0"),
+        ),
+    ],
+)
+def test_tuned_says_what_is_lacking_now(
+    host: Capabilities, vcpus: int, memory: int, busy: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(UnavailableError, match=message):
+        stacks.get("kvm-tuned").guest_spec("g", vcpus, memory, "abc", host, frozenset(busy))
+
+
+@pytest.mark.parametrize(("vcpus", "memory", "message"), [(5, 512, "4 cores"), (1, 4000, "2900 MiB")])
+def test_kvm_says_what_is_lacking_now(vcpus: int, memory: int, message: str) -> None:
+    with pytest.raises(UnavailableError, match=message):
+        stacks.get("kvm").guest_spec("g", vcpus, memory, "abc", TUNED, frozenset())
+
+
+@pytest.mark.parametrize("name", ["kvm", "kvm-tuned"])
+def test_a_good_host_has_no_problems_before_and_after_provisioning(name: str) -> None:
+    assert stacks.get(name).problems(BARE) == ()
+    assert stacks.get(name).problems(TUNED) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "reasons"),
+    [
+        ("kvm", replace(TUNED, virtualization=""), ["neither SVM nor VMX"]),
+        ("kvm", replace(TUNED, nested_paging=False), ["NPT"]),
+        ("kvm", replace(TUNED, nested_paging=False, virtualization="vmx"), ["EPT"]),
+        ("kvm", replace(TUNED, physical_functions=(), iommu_groups=0, isolated=()), []),
+        ("kvm-tuned", replace(BARE, physical_functions=()), ["SR-IOV"]),
+        ("kvm-tuned", replace(BARE, cores=1), ["one core"]),
+        ("kvm-tuned", replace(TUNED, iommu_groups=0), ["IOMMU groups"]),
+        ("kvm-tuned", replace(TUNED, isolated=(0,)), ["no core but 0"]),
+        ("kvm-tuned", replace(TUNED, hugepages_total={}), ["hugepages"]),
+        ("kvm-tuned", replace(TUNED, physical_functions=(replace(PF, vfs=()),)), ["vfio-pci"]),
+        ("kvm-tuned", replace(BARE, stack="kvm-tuned"), ["no core but 0", "hugepages", "vfio-pci"]),
+    ],
+)
+def test_problems_give_reasons(name: str, host: Capabilities, reasons: list[str]) -> None:
+    found = stacks.get(name).problems(host)
+    assert len(found) == len(reasons)
+    assert all(reason in problem for reason, problem in zip(reasons, found, strict=True))

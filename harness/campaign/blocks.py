@@ -6,18 +6,17 @@ back into the state that is needed.
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.campaign import care
 from harness.campaign.events import BlockBegun, BlockEnded, Doing, Warned
 from harness.campaign.plan import PlannedBlock
 from harness.campaign.protocol import Bench
 from harness.campaign.run import Run
 from harness.errors import (
     CommandError,
-    DeadlineError,
     GuestError,
     HarnessError,
     HostError,
@@ -29,14 +28,9 @@ from harness.exits.model import ExitReading
 from harness.guests.model import Guest
 from harness.results.artifacts import storing, write_json
 from harness.results.model import BlockRecord, GuestTotals, NoteKind
-from harness.wait import until
 
 # A guest that did not boot twice in a row will not the third time; each try takes as long as the deadline.
 _GUEST_TRIES = 2
-
-
-class QuarantinedError(HostError):
-    """The host was given up for the rest of the campaign."""
 
 
 class Block:
@@ -57,6 +51,10 @@ class Block:
     @property
     def folder(self) -> Path:
         return self.run.folder / "blocks" / self.planned.folder
+
+    @property
+    def _host(self) -> str:
+        return self.planned.host
 
     @property
     def guest_name(self) -> str:
@@ -91,7 +89,7 @@ class Block:
 
         Raises HarnessError: QuarantinedError, and whatever keeps the host from getting there.
         """
-        self._refuse_quarantined()
+        care.refuse_quarantined(self.run, self._host)
         if self.bench:
             return self.bench
         run, planned = self.run, self.planned
@@ -173,22 +171,9 @@ class Block:
         return reading, dropped
 
     def host_lost(self, error: HarnessError) -> None:
-        """The host does not answer: power-cycle it once in a campaign, the next time give it up."""
-        run, host = self.run, self.planned.host
+        """The host does not answer: power-cycle it, or give it up."""
         self._give_up_bench()
-        run.check_stop()
-        if isinstance(error, HostKeyError):
-            return run.note(NoteKind.QUARANTINED, host, f"quarantined: {error.what}")
-        if run.spec.power_cycle == "never" or run.noted(NoteKind.POWER_CYCLED, host) is not None:
-            return run.note(NoteKind.QUARANTINED, host, f"quarantined: {error.what}")
-        self._tell("does not answer: power cycle")
-        try:
-            run.lab.power_cycle(host, run.spec.deadlines.host_boot)
-        except HarnessError as failure:
-            return run.note(
-                NoteKind.QUARANTINED, host, f"quarantined: {error.what}; power cycle did not help: {failure.what}"
-            )
-        return run.note(NoteKind.POWER_CYCLED, host, f"power-cycled: {error.what}")
+        care.host_lost(self.run, self.planned.host, error)
 
     def end(self) -> None:
         """Clear the host, and see whether Prometheus counted what was counted here."""
@@ -218,40 +203,25 @@ class Block:
     def _begin_once_more_after_power_cycle(self) -> None:
         try:
             self._boot()
-        except QuarantinedError:
+        except care.QuarantinedError:
             raise
         except HostError as error:
-            if not isinstance(error, HostUnreachableError | HostKeyError) and self._answers():
+            lost = isinstance(error, HostUnreachableError | HostKeyError) or not care.answers(self.run, self._host)
+            if not lost:
                 raise
             self.host_lost(error)
             self._boot()
 
     def _await_reboot(self) -> None:
         """A controller that was killed may have left the host in the middle of a reboot: that is no fault of its."""
-        if not self._resumed or self.bench:
-            return
+        if self._resumed and self.bench is None:
+            self._tell("waiting until it answers")
+            care.await_answer(self.run, self._host)
         self._resumed = False
-
-        def done() -> bool:
-            self.run.check_stop()
-            return self._answers()
-
-        self._tell("waiting until it answers")
-        with contextlib.suppress(DeadlineError):  # what comes next will find it lost
-            until(done, seconds=self.run.spec.deadlines.host_boot, what="SSH", interval=1)
-
-    def _answers(self) -> bool:
-        try:
-            self.run.lab.open(self.planned.host).close()
-        except HostUnreachableError:
-            return False
-        except HarnessError:
-            pass  # it does, though not as it should
-        return True
 
     def _boot(self) -> None:
         run, planned = self.run, self.planned
-        self._refuse_quarantined()
+        care.refuse_quarantined(self.run, self._host)
         run.lab.prepare(planned.host, planned.stack, self.folder, self._tell)
         run.check_stop()
         self._tell(f"reboots into {planned.stack}")
@@ -312,11 +282,6 @@ class Block:
             bench.keep_console(guest, self.folder)
         except (StorageError, CommandError) as error:
             self.run.emit(Warned(host, f"the console of guest {guest.name} was not kept: {error.what}"))
-
-    def _refuse_quarantined(self) -> None:
-        reason = self.run.noted(NoteKind.QUARANTINED, self.planned.host)
-        if reason is not None:
-            raise QuarantinedError(f"host quarantined ({reason.removeprefix('quarantined: ')})")
 
     def _give_up_bench(self) -> None:
         bench, self.bench, self.guest = self.bench, None, None

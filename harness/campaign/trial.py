@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.campaign.blocks import Block, QuarantinedError
+from harness.campaign.blocks import Block
+from harness.campaign.care import QuarantinedError
 from harness.campaign.events import TrialBegun, TrialEnded
 from harness.campaign.plan import PlannedTrial
 from harness.errors import GuestError, HarnessError, HostError, HostKeyError, HostUnreachableError, StorageError

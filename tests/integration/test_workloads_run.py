@@ -122,7 +122,8 @@ def test_a_server_that_would_stay_is_ended(runner: Runner) -> None:
         ),
     ],
 )
-def test_failures(runner: Runner, changes: dict[str, object], message: str) -> None:
+def test_failures(runner: Runner, changes: dict[str, object], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.workloads.run._SERVER_SECONDS", 2.0)
     with pytest.raises(WorkloadError) as error:
         runner(workload(**changes))
     assert error.value.what.startswith(message)

@@ -161,7 +161,7 @@ def test_hosts_that_would_disturb_each_other_or_trust_anybody(
 
 def test_files_that_are_no_inventory(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD.replace("nohype_hosts", "nohype_host"))
-    with pytest.raises(InputError, match="no hosts in group 'nohype_hosts'; did you mean 'nohype_host'?"):
+    with pytest.raises(InputError, match=r"no hosts in group 'nohype_hosts'; did you mean 'nohype_host'\?"):
         load_inventory(path)
     with pytest.raises(InputError, match=r"hots.yml: no such inventory; did you mean 'hosts.yml'?"):
         load_inventory(tmp_path / "hots.yml")

@@ -100,13 +100,14 @@ class Block:
         assert record is not None
         self._await_reboot()
         self._tell("looking for where it was left")
+        run.lab.prepare(planned.host, planned.stack, self.folder, self._tell)  # it may have been installed anew
         bench = run.lab.open(planned.host)
         state = bench.state()
         if (state.boot_id, state.stack) == (record.boot_id, planned.stack):
             self.boot_id, self.fingerprint = record.boot_id, record.fingerprint
         else:  # somebody rebooted it, or power was cut: the rest of the block runs in another boot
             bench.close()
-            run.lab.boot(planned.host, planned.stack, self.folder, self._tell, fresh=False)
+            run.lab.boot(planned.host, planned.stack, self._tell, fresh=False)
             bench = run.lab.open(planned.host)
             self._identify(bench)
         self._clear(bench)
@@ -224,8 +225,7 @@ class Block:
         care.refuse_quarantined(self.run, self._host)
         run.lab.prepare(planned.host, planned.stack, self.folder, self._tell)
         run.check_stop()
-        self._tell(f"reboots into {planned.stack}")
-        ready_seconds = run.lab.boot(planned.host, planned.stack, self.folder, self._tell, fresh=True)
+        ready_seconds = run.lab.boot(planned.host, planned.stack, self._tell, fresh=True)
         run.check_stop()
         bench = self.bench = run.lab.open(planned.host)
         self._identify(bench)

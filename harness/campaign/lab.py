@@ -25,6 +25,7 @@ from harness.metrics.check import agrees
 from harness.metrics.server import PrometheusServer
 from harness.metrics.targets import exporter_targets
 from harness.provision import stacks as provision
+from harness.provision.activate import activate
 from harness.provision.model import START, OnEvent, TaskEvent
 from harness.results.artifacts import storing, write_text
 from harness.results.model import Fingerprint, GuestTotals
@@ -36,7 +37,6 @@ from harness.workloads.spec import Workload
 # An exporter on an emulated host takes a good part of a second; and it must not keep the host busy.
 SCRAPE_SECONDS = 5.0
 _SCRAPED_SECONDS = 60.0
-_REBOOT_TASK = "Reboot"
 
 
 class HostLab:
@@ -73,26 +73,9 @@ class HostLab:
             cancelled=self._cancelled,
         )
 
-    def boot(self, host: str, stack: str, folder: Path, tell: Tell, *, fresh: bool) -> float:
+    def boot(self, host: str, stack: str, tell: Tell, *, fresh: bool) -> float:
         """See Lab."""
-        reboots: list[float] = []
-        telling = _telling(tell)
-
-        def on_event(event: TaskEvent) -> None:
-            telling(event)
-            if event.task == _REBOOT_TASK and event.outcome != START:
-                reboots.append(event.seconds)
-
-        provision.activate(
-            stack,
-            self._hosts[host],
-            inventory=self._inventory,
-            artifacts=folder,
-            on_event=on_event,
-            force_reboot=fresh,
-            cancelled=self._cancelled,
-        )
-        return sum(reboots)
+        return activate(stack, self._hosts[host], tell=tell, force_reboot=fresh, cancelled=self._cancelled)
 
     def open(self, host: str) -> Bench:
         """See Lab."""

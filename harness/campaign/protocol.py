@@ -69,7 +69,7 @@ class Lab(Protocol):
         """Install what the stack needs, where it is not there yet. Logs go to `folder`."""
         ...
 
-    def boot(self, host: str, stack: str, folder: Path, tell: Tell, *, fresh: bool) -> float:
+    def boot(self, host: str, stack: str, tell: Tell, *, fresh: bool) -> float:
         """Boot into the stack; with `fresh` also a host that runs it already. Seconds of the reboot, 0 without one."""
         ...
 

@@ -59,7 +59,7 @@ def create(
         able = capabilities(session)
         if chosen is None and not able.stack:
             raise UnavailableError(
-                "the host was not booted into a stack", where=host, fix=f"nohype provision --stack kvm --limit {host}"
+                "the host was not booted into a stack", where=host, fix=f"nohype hosts boot {host} --stack kvm"
             )
         chosen = chosen or stacks.get(able.stack)
         problems = chosen.problems(able)

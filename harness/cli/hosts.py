@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     invoke_without_command=True,
-    help="Show the hosts of an inventory with what each can do now, asked of the hosts themselves; switch their power.",
+    help="Show the hosts of an inventory with what each can do now, asked of the hosts themselves; switch their"
+    " power, boot them into stacks.",
     epilog="Examples: nohype hosts · nohype hosts --limit 'rack*' --json · nohype hosts power rack1 cycle",
 )
 
@@ -93,6 +94,27 @@ def power(
         return
     with step(f"{host}: power {action}"):
         {"on": switch.on, "off": switch.off, "cycle": switch.cycle}[action]()
+
+
+@app.command()
+def boot(
+    host: HostArgument,
+    stack: Annotated[str, typer.Option(metavar="STACK", help="A stack the host is provisioned for.")],
+    fresh: Annotated[bool, typer.Option("--fresh", help="Reboot also a host that runs the stack already.")] = False,
+    inventory: InventoryOption = None,
+) -> None:
+    """Boot a host into a stack, as campaigns do: its boot entry is chosen, and after the reboot verified.
+
+    Running guests end. Example: nohype hosts boot rack1 --stack kvm-tuned
+    """
+    from harness.provision.activate import activate
+    from harness.provision.stacks import check
+
+    check(stack)
+    target = _one(host, inventory)
+    with step(f"{host}: into stack {stack}"):
+        seconds = activate(stack, target, force_reboot=fresh)
+    out.print(f"{host} runs stack {stack}" + ("" if seconds else "; no reboot was needed"))
 
 
 @app.command()

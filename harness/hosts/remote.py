@@ -14,6 +14,9 @@ from typing import BinaryIO
 
 import paramiko
 
+from harness.errors import DeadlineError
+from harness.wait import until
+
 _CHUNK = 65536
 _SHOWN_LINES = 5
 _SHOWN_CHARACTERS = 120
@@ -90,7 +93,7 @@ class RemoteCommand:
 
     def kill(self, *, become_root: bool) -> bool:
         """End the command's process group: TERM, then KILL. False when it could not be ended."""
-        found = _PID.search(self._stderr.getvalue())
+        found = self._process_id()
         prefix = ["sudo", "-n", "--"] if become_root else []
         for signal in ("-TERM", "-KILL") if found else ():
             assert found is not None
@@ -102,6 +105,17 @@ class RemoteCommand:
         ended = self._channel.status_event.is_set()
         self._channel.close()
         return ended
+
+    def _process_id(self) -> re.Match[bytes] | None:
+        """Where the shell told its process id, awaited: a command may have to end before its first word is here."""
+        with contextlib.suppress(DeadlineError):
+            until(
+                lambda: _PID.search(self._stderr.getvalue()) or self._channel.status_event.is_set(),
+                seconds=_PATIENCE_SECONDS,
+                what="the command's process id",
+                interval=0.02,
+            )
+        return _PID.search(self._stderr.getvalue())
 
     def _thread(self, target: object, *arguments: object) -> threading.Thread:
         assert callable(target)

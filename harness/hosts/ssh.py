@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
+import queue
 import re
 import threading
 import time
@@ -24,11 +24,11 @@ from harness.errors import (
     HostUnreachableError,
     UnavailableError,
 )
+from harness.hosts.agent import AGENT, AgentEnded, AgentProcess
 from harness.hosts.link import Link, pinned, read_known_hosts, why
 from harness.hosts.model import Host
 from harness.hosts.remote import CommandResult, RemoteCommand, shown, tail
 
-AGENT = "nohype-host"
 _LOST = (paramiko.SSHException, OSError, EOFError)
 # sudo 1.9 and sudo-rs, when there is no password to be had or nothing is allowed.
 _NO_SUDO = re.compile(
@@ -73,6 +73,8 @@ class HostSession:
         self._link = link
         self._user = user
         self._through = through
+        self._agent: AgentProcess | None = None
+        self._agent_lock = threading.Lock()
 
     @property
     def host_name(self) -> str:
@@ -89,6 +91,7 @@ class HostSession:
 
     def close(self) -> None:
         """Hang up. Commands still running may go on there."""
+        self._end_agent()
         self._link.close()
 
     def run(
@@ -113,21 +116,25 @@ class HostSession:
 
         Raises HostError with the reason the host gives; UnavailableError where it is not installed.
         """
-        text = None if payload is None else json.dumps(payload)
-        result = self.run([AGENT, *args], stdin=text, timeout=timeout, sudo=True, check=False)
         where = f"{self.host_name}: {AGENT} {' '.join(args)}"
-        if result.exit_code == 0:
+        with self._agent_lock:
             try:
-                return json.loads(result.stdout) if result.stdout.strip() else None
+                self._agent = self._agent or AgentProcess(self._start_agent)
+                answer = self._agent.ask(args, payload, timeout)
+            except queue.Empty:
+                self._end_agent(kill=True)
+                raise DeadlineError(f"no answer after {timeout:g} s", where=where) from None
             except ValueError as error:
-                raise HostError(f"answer is not JSON: {error}", where=where) from None
-        if _NO_AGENT.search(result.stderr):
-            raise UnavailableError(
-                f"{AGENT} is not installed",
-                where=self.host_name,
-                fix=f"nohype provision --stack kvm --limit {self.host_name}",
-            )
-        raise _agent_error(result, where)
+                self._end_agent(kill=True)
+                raise HostError(f"answer cannot be understood: {error}", where=where) from None
+            except AgentEnded as end:
+                self._end_agent()
+                raise self._without_agent(end, where) from None
+        if "error" not in answer:
+            return answer["result"]
+        told = answer["error"]
+        inner = str(told.get("where", ""))
+        raise HostError(str(told["what"]), where=f"{where}: {inner}" if inner else where, fix=str(told.get("fix", "")))
 
     @contextmanager
     def background(self, argv: Sequence[str], *, sudo: bool = False) -> Iterator[None]:
@@ -215,6 +222,41 @@ class HostSession:
             raise GuestError(f"the guest does not answer: {reason}", where=name, fix="look at its console") from None
         return HostSession(link, user, through=self)
 
+    def _start_agent(self, stdin: BinaryIO, stdout: BinaryIO) -> RemoteCommand:
+        return self._start([AGENT, "serve"], stdin, stdout, sudo=True)
+
+    def _end_agent(self, *, kill: bool = False) -> None:
+        agent, self._agent = self._agent, None
+        if agent:
+            agent.close()
+            if kill:
+                agent.command.kill(become_root=self._becomes_root(True))
+
+    def _without_agent(self, end: AgentEnded, where: str) -> HarnessError:
+        """Why there is no agent to talk to."""
+        if self._link.lost():
+            return self._lost()
+        if _NO_AGENT.search(end.stderr):
+            return UnavailableError(
+                f"{AGENT} is not installed",
+                where=self.host_name,
+                fix=f"nohype provision --stack kvm --limit {self.host_name}",
+            )
+        if _NO_SUDO.search(end.stderr):
+            return self._no_sudo(end.stderr)
+        return HostError(
+            f"ended with status {end.status}: {tail(end.stderr)}",
+            where=where,
+            fix=f"if it is of another version: nohype provision --stack kvm --limit {self.host_name}",
+        )
+
+    def _no_sudo(self, stderr: str) -> UnavailableError:
+        return UnavailableError(
+            f"no passwordless sudo for user {self._user}: {tail(stderr)}",
+            where=self.host_name,
+            fix=f"on the host, as root: echo '{self._user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/nohype",
+        )
+
     def _becomes_root(self, sudo: bool) -> bool:
         return sudo and self._user != "root"
 
@@ -261,11 +303,7 @@ class HostSession:
         stdout, stderr = (data.decode(errors="replace") for data in (command.stdout, command.stderr))
         result = CommandResult(argv, status, stdout, stderr, time.monotonic() - start)
         if self._becomes_root(sudo) and status != 0 and _NO_SUDO.search(stderr):
-            raise UnavailableError(
-                f"no passwordless sudo for user {self._user}: {tail(stderr)}",
-                where=self.host_name,
-                fix=f"on the host, as root: echo '{self._user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/nohype",
-            )
+            raise self._no_sudo(stderr)
         if check and status != 0:
             how = "was killed by a signal" if status == -1 else f"ended with status {status}"
             said = tail(stderr) or tail(stdout)
@@ -282,18 +320,6 @@ class HostSession:
             where=link.name,
             fix="is it on? nohype doctor looks; nohype hosts power NAME cycle restarts it",
         )
-
-
-def _agent_error(result: CommandResult, where: str) -> HostError:
-    lines = [line for line in result.stderr.splitlines() if line.strip()] or [""]
-    try:
-        found = json.loads(lines[-1])["error"]
-        inner = str(found.get("where", ""))
-        return HostError(
-            str(found["what"]), where=f"{where}: {inner}" if inner else where, fix=str(found.get("fix", ""))
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return HostError(f"ended with status {result.exit_code}: {tail(result.stderr)}", where=where)
 
 
 def _transfer_seconds(size: int) -> float:

@@ -10,6 +10,8 @@ nohype-host exits                            VM exits of every guest by vCPU and
 nohype-host counters setup | remove          begin or end counting
 nohype-host vf setup                         make the virtual functions of /etc/nohype/sriov.json
 nohype-host exporter --listen ADDRESS:PORT   serve all that to Prometheus
+nohype-host serve                            the commands above but exporter and console, asked for line by line:
+                                             {"words": ["guest", "create"], "payload": SPEC} -> {"result": ...}
 
 Exit status 1 means failure; the last line of stderr is then {"error": {"what": ..., "where": ..., "fix": ...}}.
 """
@@ -20,13 +22,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TextIO
 
 from .errors import AgentError
 
 
-def dispatch(words: Sequence[str]) -> object:
-    """Run the subcommand and return what to print (None: it has printed already)."""
+def dispatch(words: Sequence[str], payload: Callable[[], object]) -> object:
+    """Run the subcommand and return what to print; `payload` gives the document that some take."""
     match list(words):
         case ["facts"]:
             from . import facts
@@ -52,38 +55,40 @@ def dispatch(words: Sequence[str]) -> object:
             from . import guests, sriov
 
             return sriov.setup(used=guests.vfs_in_use())
-        case ["guest", *rest]:
-            return _guest(rest)
-        case ["exporter", "--listen", listen]:
-            from . import exporter
+        case ["guest", "create"]:
+            from . import guests
 
-            exporter.serve(listen)
-            return None
+            return guests.create(payload())
+        case ["guest", "list"]:
+            from . import guests
+
+            return guests.listing()
+        case ["guest", "destroy", "--all"]:
+            from . import guests
+
+            return guests.destroy_all()
+        case ["guest", "destroy", name]:
+            from . import guests
+
+            return guests.destroy(name)
     raise AgentError(f"unknown command: {' '.join(words) or '(none)'}", fix="see: nohype-host --help")
 
 
-def _guest(words: list[str]) -> object:
-    from . import guests
+def serve(requests: TextIO, answers: TextIO) -> None:
+    """Answer requests, one JSON document a line each way, until there are no more.
 
-    match words:
-        case ["create"]:
-            try:
-                document = json.load(sys.stdin)
-            except ValueError as error:
-                raise AgentError(f"stdin is not JSON: {error}", where="guest spec") from None
-            return guests.create(document)
-        case ["list"]:
-            return guests.listing()
-        case ["destroy", "--all"]:
-            return guests.destroy_all()
-        case ["destroy", name]:
-            return guests.destroy(name)
-        case ["console", name]:
-            from . import console
-
-            console.attach(name)
-            return None
-    raise AgentError(f"unknown command: guest {' '.join(words)}", fix="see: nohype-host --help")
+    Python's start is the long part of a command where the CPU is emulated; here it is paid once.
+    """
+    for line in requests:
+        try:
+            request = json.loads(line)
+            words, payload = [str(word) for word in request["words"]], request.get("payload")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            answer: Mapping[str, object] = AgentError(f"a request cannot be understood: {error}").document()
+        else:
+            answer = _answer(lambda words=words, payload=payload: dispatch(words, lambda: payload))  # type: ignore[misc]
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,30 +99,58 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _end)
-    try:
-        if os.geteuid() != 0:
-            raise AgentError("nohype-host needs root", fix="sudo -n nohype-host ...")
-        result = dispatch(words)
-    except AgentError as error:
-        return _fail(error)
-    except OSError as error:
-        return _fail(AgentError(str(error.strerror or error), where=str(error.filename or "")))
-    except Exception as error:  # a bug: the control node still gets its one line, the trace stands before it
-        import traceback
-
-        traceback.print_exc()
-        return _fail(
-            AgentError(f"{type(error).__name__}: {error}", where="nohype-host", fix="this is a bug; report it")
-        )
-    if result is not None:
-        json.dump(result, sys.stdout)
+    answer = _answer(lambda: _run(words))
+    if "error" in answer:
+        sys.stderr.write(json.dumps(answer) + "\n")
+        return 1
+    if answer["result"] is not None:
+        json.dump(answer["result"], sys.stdout)
         sys.stdout.write("\n")
     return 0
 
 
-def _fail(error: AgentError) -> int:
-    sys.stderr.write(json.dumps(error.document()) + "\n")
-    return 1
+def _run(words: list[str]) -> object:
+    """The result to print; None where the command has printed, or served, by itself."""
+    if os.geteuid() != 0:
+        raise AgentError("nohype-host needs root", fix="sudo -n nohype-host ...")
+    match words:
+        case ["exporter", "--listen", listen]:
+            from . import exporter
+
+            exporter.serve(listen)
+        case ["guest", "console", name]:
+            from . import console
+
+            console.attach(name)
+        case ["serve"]:
+            serve(sys.stdin, sys.stdout)
+        case _:
+            return dispatch(words, _stdin)
+    return None
+
+
+def _stdin() -> object:
+    try:
+        return json.load(sys.stdin)
+    except ValueError as error:
+        raise AgentError(f"stdin is not JSON: {error}", where="guest spec") from None
+
+
+def _answer(command: Callable[[], object]) -> Mapping[str, object]:
+    """{"result": ...}, or {"error": ...} where the command fails."""
+    try:
+        return {"result": command()}
+    except AgentError as error:
+        return error.document()
+    except OSError as error:
+        return AgentError(str(error.strerror or error), where=str(error.filename or "")).document()
+    except Exception as error:  # a bug: the control node still gets its one line, the trace stands before it
+        import traceback
+
+        traceback.print_exc()
+        return AgentError(
+            f"{type(error).__name__}: {error}", where="nohype-host", fix="this is a bug; report it"
+        ).document()
 
 
 def _end(signum: int, _frame: object) -> None:

@@ -1,4 +1,4 @@
-"""Bring hosts into a stack: provision (install what it needs) and activate (boot into it)."""
+"""Provision hosts for a stack: install what it needs, its boot entry included (`activate` boots into it)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ STACK_PLAYBOOKS: Mapping[str, str] = {
     "kvm": "stack_kvm.yml",
     "kvm-tuned": "stack_kvm_tuned.yml",
 }
-_ACTIVATE = "activate.yml"
 # What the playbooks take from a host's inventory. Others (BMC, fidelity) change nothing on the host.
 _VARIABLES = (
     "nohype_bridge_address",
@@ -106,33 +105,6 @@ def is_provisioned(session: HostSession, stack: str, digest: str) -> bool:
     except ValueError:
         return False
     return isinstance(record, dict) and record.get("digest") == digest
-
-
-def activate(
-    stack: str,
-    host: Host,
-    *,
-    inventory: Path,
-    artifacts: Path,
-    on_event: OnEvent,
-    force_reboot: bool = False,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> None:
-    """Boot `host` into `stack` and wait until SSH answers and its services run; verified by the kernel's command line.
-
-    Reboots only where the host does not run the stack's present boot entry, or `force_reboot` asks for it.
-    Raises InputError for an unknown stack, else as `run_playbook`.
-    """
-    check(stack)
-    run_playbook(
-        repo_root() / "playbooks" / _ACTIVATE,
-        inventory=inventory,
-        limit=host.name,
-        extra_vars={"nohype_stack": stack, "nohype_force_reboot": force_reboot},
-        artifacts=artifacts,
-        on_event=on_event,
-        cancelled=cancelled,
-    )
 
 
 def check(stack: str) -> None:

@@ -13,10 +13,8 @@ from provisioning import play, write_inventory, write_playbook
 from harness.errors import ProvisionError
 from harness.hosts.model import Host
 from harness.paths import repo_root
-from harness.provision.model import TaskEvent
 
-PLAYBOOKS = repo_root() / "playbooks"
-ROLES = PLAYBOOKS / "roles"
+ROLES = repo_root() / "playbooks" / "roles"
 
 # As `nohype-host facts` prints it on an emulated host, shortened to what roles ask for.
 PF = {"address": "0000:01:00.0", "driver": "igb", "netdev": "data0", "firmware": "", "total_vfs": 7, "vfs": []}
@@ -152,40 +150,6 @@ def test_units_and_network_files(netns_host: Host, machine_of: Callable[[Host], 
     assert "IPAddressDeny=10.79.1.1/24" in (etc / "systemd/system/nohype-exporter.service").read_text()
     wanted = {path.name for path in (etc / "systemd/system/multi-user.target.wants").iterdir()}
     assert {"nohype-sriov.service", "nohype-exporter.service"} <= wanted
-
-
-def activate(host: Host, folder: Path, **variables: object) -> list[TaskEvent]:
-    options = {"nohype_stack": "kvm", **variables}
-    return play(folder, PLAYBOOKS / "activate.yml", write_inventory(folder, host), extra_vars=options)[1]
-
-
-def test_activate_without_boot_entry(netns_host: Host, tmp_path: Path) -> None:
-    with pytest.raises(
-        ProvisionError, match="there is no boot entry nohype-kvm: nohype provision --stack kvm --limit neta"
-    ):
-        activate(netns_host, tmp_path)
-
-
-def test_activate_chooses_the_entry_and_tells_what_services_said(
-    netns_host: Host, machine_of: Callable[[Host], Machine], tmp_path: Path
-) -> None:
-    """The entry's arguments are those the kernel has, so there is no reboot; no systemd runs here, so services fail."""
-    grub = machine_of(netns_host).root / "boot/grub"
-    grub.mkdir(exist_ok=True)
-    (grub / "grubenv").write_text("# GRUB Environment Block\n".ljust(1024, "#"), encoding="ascii")
-    running = Path("/proc/cmdline").read_text(encoding="ascii").split()
-    entries = {"kvm-tuned": "nohype.stack=kvm-tuned", "kvm": " ".join(running[:2])}
-    blocks = (
-        f"# BEGIN nohype-{name}\nmenuentry x {{\n  linux /boot/vmlinuz-6 {arguments}\n}}\n# END nohype-{name}\n"
-        for name, arguments in entries.items()
-    )
-    (grub / "custom.cfg").write_text("".join(blocks), encoding="ascii")
-    with pytest.raises(ProvisionError, match="The services must run: a service does not start"):
-        activate(netns_host, tmp_path)
-    assert "saved_entry=nohype-kvm\n" in (grub / "grubenv").read_text(encoding="ascii")
-    log = (tmp_path / "artifacts" / "activate.log").read_text(encoding="utf-8")
-    assert "TASK [Reboot]" in log
-    assert log.split("TASK [Reboot]")[1].splitlines()[1].startswith("skipping")
 
 
 def test_no_kernel_to_boot(netns_host: Host, tmp_path: Path) -> None:

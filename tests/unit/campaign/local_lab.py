@@ -68,7 +68,7 @@ class LocalLab:
     def prepare(self, host: str, stack: str, folder: Path, tell: Tell) -> None:
         self.called("prepare", host)
 
-    def boot(self, host: str, stack: str, folder: Path, tell: Tell, *, fresh: bool) -> float:
+    def boot(self, host: str, stack: str, tell: Tell, *, fresh: bool) -> float:
         self.called("boot", host)
         place = self.host(host)
         now = json.loads((place / "boot.json").read_text()) if (place / "boot.json").exists() else {}
@@ -91,7 +91,7 @@ class LocalLab:
         self.log(f"power_cycle {host}")
         place = self.host(host) / "boot.json"
         stack = json.loads(place.read_text())["stack"] if place.exists() else ""
-        self.boot(host, stack, self.root, lambda _text: None, fresh=True)
+        self.boot(host, stack, lambda _text: None, fresh=True)
 
     def disagreements(self, host: str, totals: Sequence[GuestTotals]) -> dict[str, list[str]]:
         """Compares with the counter files, as the real one does with Prometheus."""

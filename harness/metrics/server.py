@@ -114,8 +114,8 @@ class PrometheusServer:
         wanted = set(hosts) or set(self._targets)
 
         def late() -> set[str]:
-            # The timestamp of `up` is when the scrape began.
-            fresh = {sample.labels["host"] for sample in self.query("timestamp(up == 1)") if sample.value > after}
+            # The timestamp of `up` is when the scrape began; that of `up == 1` would be now.
+            fresh = {each.labels["host"] for each in self.query("timestamp(up) * (up == 1)") if each.value > after}
             return wanted - fresh
 
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.steps import Step, silent
 from harness.toolbox.cache import cached, digest
-from harness.toolbox.debian import PLAIN_MODULES, RootRecipe, bootstrap, installed_packages
+from harness.toolbox.debian import PLAIN_MODULES, TINY_INITRAMFS, RootRecipe, bootstrap, installed_packages
 from harness.toolbox.filesystem import ext4, sparse
 from harness.toolbox.keys import control_key, public_text
 from harness.toolbox.root import toolbox
@@ -69,12 +69,6 @@ l6:6:wait:/sbin/reboot -f
 ca::ctrlaltdel:/sbin/reboot -f
 """
 
-# The three modules that lead to the root disk, loaded without udev: the guest is at its init within a second.
-_INITRAMFS = (
-    "release=$(ls /lib/modules) && "
-    "mktirfs --auto-modules=no --include-modules=virtio_pci,virtio_blk,ext4 -o /boot/initrd.img-$release $release"
-)
-
 
 def recipe() -> RootRecipe:
     """The guest image's recipe. The control node's public key is part of it, so a new key means a new image."""
@@ -101,7 +95,7 @@ def recipe() -> RootRecipe:
             ("sh", "-c", "rm -f /etc/hostname /etc/ssh/ssh_host_*"),
             (*_KEYGEN, "nohype-guest", "-f", "/etc/ssh/ssh_host_ed25519_key"),
             *PLAIN_MODULES,
-            ("sh", "-c", _INITRAMFS),
+            TINY_INITRAMFS,
         ),
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.steps import Step, silent
 from harness.toolbox.cache import cached, digest
-from harness.toolbox.debian import NO_VSOCK, PLAIN_MODULES, RootRecipe, bootstrap
+from harness.toolbox.debian import NO_VSOCK, PLAIN_MODULES, TINY_INITRAMFS, RootRecipe, bootstrap
 from harness.toolbox.filesystem import bootable_disk
 from harness.toolbox.keys import control_key, public_text
 from harness.toolbox.root import toolbox
@@ -48,7 +48,7 @@ def recipe() -> RootRecipe:
         name="host",
         packages=(
             *("linux-image-amd64", "systemd-sysv", "udev", "dbus", "openssh-server", "sudo", "python3"),
-            *("initramfs-tools", "zstd", "kmod", "procps", "pciutils", "ethtool", "iproute2", "iputils-ping"),
+            *("tiny-initramfs", "zstd", "kmod", "procps", "pciutils", "ethtool", "iproute2", "iputils-ping"),
             *("grub-pc-bin", "grub2-common", "ca-certificates", "libnss-myhostname", "xz-utils"),
             *("qemu-system-x86", "qemu-utils", "seabios", "ipxe-qemu", "python3-prometheus-client"),
             *("sysbench", "iperf3", "sockperf"),
@@ -69,11 +69,9 @@ def recipe() -> RootRecipe:
         files=(
             (f"/home/{HOST_USER}/.ssh/authorized_keys", public_text(control_key()) + "\n", 0o600),
             ("/etc/sudoers.d/nohype", f"{HOST_USER} ALL=(ALL) NOPASSWD: ALL\n", 0o440),
-            ("/etc/fstab", f"UUID={UUID} / ext4 errors=remount-ro 0 1\n", 0o644),
+            ("/etc/fstab", f"UUID={UUID} / ext4 errors=remount-ro 0 0\n", 0o644),
             ("/etc/machine-id", "", 0o444),
             ("/etc/ssh/sshd_config.d/rack.conf", "PasswordAuthentication no\nUseDNS no\n", 0o644),
-            ("/etc/initramfs-tools/conf.d/rack", "MODULES=list\nCOMPRESS=zstd\n", 0o644),
-            ("/etc/initramfs-tools/modules", "virtio_pci\nvirtio_blk\next4\n", 0o644),
             ("/etc/systemd/network/10-mgmt.link", "[Match]\nDriver=virtio_net\n[Link]\nName=mgmt0\n", 0o644),
             (
                 "/etc/systemd/network/10-mgmt.network",
@@ -104,7 +102,7 @@ def recipe() -> RootRecipe:
             ("mkdir", "-p", "/etc/systemd/system-generators"),
             NO_VSOCK,
             *PLAIN_MODULES,
-            ("update-initramfs", "-u", "-k", "all"),
+            TINY_INITRAMFS,
             ("touch", "/etc/.updated", "/var/.updated"),  # nothing is left for systemd's first-boot updates
         ),
     )

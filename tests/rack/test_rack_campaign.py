@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HOST, STACKS, Nohype
+from rack_lab import HOST, STACKS, Nohype
 
 from harness.metrics.server import PrometheusServer
 from harness.toolbox.root import toolbox

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import HOST, STACKS, Nohype
+from rack_lab import HOST, STACKS, Nohype
 
 from harness.wait import until
 
@@ -36,15 +36,15 @@ def test_what_the_host_can_do(provisioned: Nohype) -> None:
 
 
 def test_power_by_bmc_and_back_from_a_snapshot(provisioned: Nohype) -> None:
+    before = provisioned.json("guest", "list", HOST)
     provisioned("rack", "save", HOST, "ready")
     assert provisioned("hosts", "power", HOST, "status").strip() == "on"
     provisioned("hosts", "power", HOST, "off")
     until(lambda: provisioned("hosts", "power", HOST, "status").strip() == "off", seconds=30, what="power off")
     complaint = provisioned("guest", "list", HOST, code=3)
     assert f"{HOST} (nohype@127.0.20.11:22): no SSH connection" in complaint
-    assert "nohype rack restore" not in complaint
     provisioned("rack", "restore", HOST, "ready")
-    assert provisioned.json("guest", "list", HOST) == {HOST: []}
+    assert provisioned.json("guest", "list", HOST) == before
 
 
 def test_the_console_is_kept_and_served_by_the_bmc(rack: Nohype) -> None:

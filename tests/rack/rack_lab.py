@@ -1,0 +1,93 @@
+"""The command line on a rack of the tests' own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.paths import repo_root
+
+HOST = "rack1"
+STACKS = ("kvm", "kvm-tuned")
+# Not the network of `nohype rack up`: a rack that is up stays as it is.
+RACK = """\
+network: 20
+hosts:
+  - name: rack1
+    cores: 4
+    memory_mib: 3072
+    vfs: 2
+    isolated_cores: 2
+    hugepages_2m: 320
+"""
+
+
+@dataclass(frozen=True)
+class Nohype:
+    """The command line, with a state folder of its own."""
+
+    state: Path
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {**os.environ, "NOHYPE_STATE": str(self.state), "COLUMNS": "160"}
+
+    @property
+    def argv(self) -> list[str]:
+        return [str(Path(sys.executable).parent / "nohype")]
+
+    def start(self, *words: str | Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*self.argv, *map(str, words)],
+            env=self.environment,
+            cwd=repo_root(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def __call__(self, *words: str | Path, code: int = 0, seconds: float = 600) -> str:
+        done = subprocess.run(
+            [*self.argv, *map(str, words)],
+            env=self.environment,
+            cwd=repo_root(),
+            text=True,
+            capture_output=True,
+            timeout=seconds,
+        )
+        assert done.returncode == code, f"nohype {words} ended with {done.returncode}\n{done.stderr}\n{done.stdout}"
+        return done.stdout if code == 0 else done.stderr
+
+    def json(self, *words: str | Path, code: int = 0) -> object:
+        done = subprocess.run(
+            [*self.argv, *map(str, words), "--json"],
+            env=self.environment,
+            cwd=repo_root(),
+            text=True,
+            capture_output=True,
+            timeout=600,
+        )
+        assert done.returncode == code, f"nohype {words} ended with {done.returncode}\n{done.stderr}\n{done.stdout}"
+        return json.loads(done.stdout)
+
+
+def leftovers(state: Path) -> list[str]:
+    """Processes and mounts that belong to a rack, and its folder."""
+    marker = str(state / "rack")
+    found = [marker] if (state / "rack").exists() else []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            mounts = (process / "mounts").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        if marker in words:
+            found.append(words)
+        if marker in mounts:
+            found.append(f"mounts of {words}")
+    return found

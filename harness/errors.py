@@ -57,6 +57,10 @@ class UnavailableError(HarnessError):
     exit_code = ExitCode.UNAVAILABLE
 
 
+class NotProvisionedError(UnavailableError):
+    """The host has no `nohype-host` yet: what a host is before its first campaign."""
+
+
 class HostError(HarnessError):
     """A host does not do what it should (base for errors that count against the host)."""
 

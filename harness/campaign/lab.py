@@ -153,7 +153,9 @@ class HostBench:
         self._leave()
         lifecycle.destroy(self._session, guest.name)
 
-    def run(self, workload: Workload, guest: Guest, seconds: int, folder: Path) -> WorkloadResult:
+    def run(
+        self, workload: Workload, guest: Guest, seconds: int, folder: Path, at_border: Callable[[], None]
+    ) -> WorkloadResult:
         """See Bench. During a workload of the host the guest has no visitor: a session has its keepalives."""
         inside = None
         if workload.runs == "guest":
@@ -169,6 +171,7 @@ class HostBench:
             vcpus=len(guest.vcpu_threads),
             seconds=seconds,
             artifacts=folder,
+            at_border=at_border,
         )
 
     def keep_console(self, guest: Guest, folder: Path) -> None:

@@ -49,7 +49,11 @@ class Bench(Protocol):
         """End it; its counters stay."""
         ...
 
-    def run(self, workload: Workload, guest: Guest, seconds: int, folder: Path) -> WorkloadResult: ...
+    def run(
+        self, workload: Workload, guest: Guest, seconds: int, folder: Path, at_border: Callable[[], None]
+    ) -> WorkloadResult:
+        """`at_border` is called right before the workload begins and right after it ended."""
+        ...
 
     def keep_console(self, guest: Guest, folder: Path) -> None:
         """Put the guest's console into the folder."""

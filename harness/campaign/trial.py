@@ -15,7 +15,7 @@ from harness.campaign.care import QuarantinedError
 from harness.campaign.events import TrialBegun, TrialEnded
 from harness.campaign.plan import PlannedTrial
 from harness.errors import GuestError, HarnessError, HostError, HostKeyError, HostUnreachableError, StorageError
-from harness.exits.model import difference
+from harness.exits.model import ExitReading, difference
 from harness.results.artifacts import new_folder, write_json, write_text
 from harness.results.model import ExitCount, MetricValue, Status, TrialRecord
 from harness.workloads.parse import parse
@@ -127,9 +127,11 @@ def _measure(block: Block, planned: PlannedTrial, folder: Path) -> Measured:
     asked = time.monotonic()
     guest = block.shared_guest(run.spec.deadlines.guest_boot)
     guest_seconds = time.monotonic() - asked
-    before, _ = block.exits()
-    result = bench.run(run.workloads[planned.workload], guest, planned.seconds, folder)
-    after, dropped = block.exits()
+    readings: list[tuple[ExitReading, int]] = []
+    result = bench.run(
+        run.workloads[planned.workload], guest, planned.seconds, folder, lambda: readings.append(block.exits())
+    )
+    (before, _), (after, dropped) = readings
     try:
         exits = difference(before.of(guest.name), after.of(guest.name))
     except ValueError as error:

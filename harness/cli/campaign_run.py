@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from harness.cli.common import err, step
-from harness.errors import ExitCode, InputError
+from harness.errors import ExitCode, InputError, NotProvisionedError
 
 if TYPE_CHECKING:
     from harness.campaign.register import Outcome
@@ -39,6 +39,9 @@ def check_hosts(campaign: Campaign) -> None:
     with step("asking the hosts what they can do"):
         found, silent = discovered(campaign.hosts)
     for name, error in silent.items():
+        if isinstance(error, NotProvisionedError):
+            err.print(f"{name} will be provisioned; whether guests fit it shows then")
+            continue
         err.print(f"[yellow]! {name} was not checked: {escape(str(error))}[/yellow]", soft_wrap=True)
     check_resources(campaign, found)
 

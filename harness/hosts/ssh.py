@@ -22,6 +22,7 @@ from harness.errors import (
     HarnessError,
     HostError,
     HostUnreachableError,
+    NotProvisionedError,
     UnavailableError,
 )
 from harness.hosts.agent import AGENT, AgentEnded, AgentProcess
@@ -237,7 +238,7 @@ class HostSession:
         if self._link.lost():
             return self._lost()
         if _NO_AGENT.search(end.stderr):
-            return UnavailableError(
+            return NotProvisionedError(
                 f"{AGENT} is not installed",
                 where=self.host_name,
                 fix=f"nohype provision --stack kvm --limit {self.host_name}",

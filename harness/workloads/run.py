@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +34,12 @@ def run(
     vcpus: int,
     seconds: int,
     artifacts: Path,
+    at_border: Callable[[], None] = lambda: None,
 ) -> WorkloadResult:
     """Run the workload's command for `seconds` and parse what it prints.
+
+    `at_border` is called right before the command and right after it: then counters are read, so that what was needed
+    to prepare it counts for nothing.
 
     `guest` may be None for workloads that run on the host; `gateway` is the host's address as the guest sees it.
     Output and errors are kept in `artifacts` before anything is made of them.
@@ -51,7 +55,9 @@ def run(
     command = _filled(workload.command, values)
     write_json(artifacts / "command.json", command)
     with _server(workload, host, values, limit, artifacts):
+        at_border()
         result = _run(workload, session, command, limit)
+        at_border()
     write_text(artifacts / "output.txt", result.stdout)
     if result.stderr:
         write_text(artifacts / "errors.txt", result.stderr)

@@ -91,6 +91,24 @@ def test_a_server_runs_on_the_host_until_the_command_has_ended(runner: Runner) -
     assert runner.session.run(["ss", "-Htln", "sport != :22"]).stdout == ""
 
 
+def test_borders_are_the_commands_own(session: HostSession, tmp_path: Path) -> None:
+    """The server is up at the first one, and the command has left its mark at the second one."""
+    seen: list[tuple[bool, bool]] = []
+
+    def at_border() -> None:
+        listens = session.run(["ss", "-Htln", "sport != :22"]).stdout != ""
+        seen.append((listens, session.run(["test", "-e", "/tmp/mark"], check=False).exit_code == 0))
+
+    stays = workload(
+        needs={"network": True},
+        server=["python3", "-c", SERVER, "{gateway}", "{port}"],
+        command=["sh", "-c", "touch /tmp/mark; echo took 1 us"],
+    )
+    places = {"guest": session, "host": session, "gateway": "127.0.0.1", "artifacts": tmp_path}
+    run(stays, vcpus=1, seconds=1, at_border=at_border, **places)  # type: ignore[arg-type]
+    assert seen == [(True, False), (True, True)]
+
+
 def test_a_server_that_would_stay_is_ended(runner: Runner) -> None:
     stays = workload(
         needs={"network": True},

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness import errors
@@ -153,14 +153,18 @@ class LocalBench:
         self._lab.called("destroy", self._host)
         (self._place / "guests" / guest.name / "running").unlink(missing_ok=True)
 
-    def run(self, workload: Workload, guest: Guest, seconds: int, folder: Path) -> WorkloadResult:
+    def run(
+        self, workload: Workload, guest: Guest, seconds: int, folder: Path, at_border: Callable[[], None]
+    ) -> WorkloadResult:
         self._lab.called("run", self._host)
         self._lab.log(f"run {folder.parent.name}/{folder.name}")
         assert workload.command
+        at_border()
         start = time.monotonic()
         counter = str(self._place / "guests" / guest.name / "counter")
         argv = [word.format_map({"seconds": seconds}) for word in workload.command]
         done = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, "COUNTER": counter}, check=False)
+        at_border()
         write_text(folder / "output.txt", done.stdout)
         if done.returncode:
             raise errors.WorkloadError(f"{argv[0]} ended with status {done.returncode}")

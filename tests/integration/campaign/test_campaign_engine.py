@@ -376,12 +376,9 @@ def test_cancelling_a_dead_campaign_frees_its_host(laboratory: Laboratory) -> No
     assert [one["status"] for one in listed] == ["done", "cancelled"]
 
 
-def test_with_postgresql(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_postgresql(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch, postgresql_url: str) -> None:
     """Engine, store and leases in a PostgreSQL: killed, resumed, and two controllers on one host."""
-    url = os.environ.get("NOHYPE_TEST_POSTGRESQL_URL")
-    if not url:
-        pytest.skip("NOHYPE_TEST_POSTGRESQL_URL names no PostgreSQL database to test with")
-    monkeypatch.setenv("NOHYPE_DATABASE_URL", url)
+    monkeypatch.setenv("NOHYPE_DATABASE_URL", postgresql_url)
     dead = laboratory.run(kill_after=15)
     assert dead.returncode == -signal.SIGKILL, dead.stderr
     campaign = dead.stdout.split()[0]

@@ -1,4 +1,4 @@
-"""The store: what is put in comes out, once; in SQLite, and in PostgreSQL where there is one to test with."""
+"""The store: what is put in comes out, once; in SQLite and in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -29,21 +29,18 @@ from harness.errors import InputError, StorageError, UnavailableError
 from harness.results.model import NoteKind, TrialRecord
 from harness.results.store import Store, default_url
 
-POSTGRESQL = os.environ.get("NOHYPE_TEST_POSTGRESQL_URL", "")
 
-
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'deep' / 'results.sqlite'}"
         return
-    if not POSTGRESQL:
-        pytest.skip("NOHYPE_TEST_POSTGRESQL_URL names no PostgreSQL database to test with")
+    server: str = request.getfixturevalue("postgresql_url")
     schema = f"test_{os.getpid()}"
-    engine = create_engine(POSTGRESQL.replace("postgresql:", "postgresql+psycopg:"))
+    engine = create_engine(server.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
         connection.execute(text(f"CREATE SCHEMA {schema}"))
-    yield f"{POSTGRESQL}?options=-csearch_path%3D{schema}"
+    yield f"{server}&options=-csearch_path%3D{schema}"
     with engine.begin() as connection:
         connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
     engine.dispose()

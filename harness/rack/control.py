@@ -138,9 +138,13 @@ def _lay_out(rack: Rack, rack_file: Path, host_image: Path) -> None:
 def _start_bmc(rack: Rack, slot: Slot) -> None:
     if bmc_running(slot):
         return
-    image = Path((slot.folder / "image").read_text(encoding="utf-8"))
-    argv = rack.tools.command(ipmi_sim_argv(slot.folder), binds=[slot.folder, image])
+    argv = rack.tools.command(ipmi_sim_argv(slot.folder), binds=disk_folders(slot))
     processes.start(argv, slot.folder / "bmc.pid", slot.folder / "bmc.log")
+
+
+def disk_folders(slot: Slot) -> list[Path]:
+    """What a program needs to see that opens the host's disk: its own part and the image behind it."""
+    return [slot.folder, Path((slot.folder / "image").read_text(encoding="utf-8"))]
 
 
 def bmc_running(slot: Slot) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 
 from harness.config import nearest
 from harness.errors import HarnessError, InputError, UnavailableError
+from harness.hosts.inventory import load_inventory
+from harness.hosts.ssh import connect
 from harness.onhost.errors import AgentError
 from harness.onhost.qmp import Qmp
-from harness.rack.control import Rack, await_ssh, power_off, power_on, power_state
-from harness.rack.layout import Slot
+from harness.rack.control import Rack, await_ssh, disk_folders, power_off, power_on, power_state
+from harness.rack.layout import Slot, rack_inventory
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
@@ -29,7 +32,10 @@ def save(slot: Slot, name: str) -> None:
 
 
 def restore(rack: Rack, slot: Slot, name: str) -> None:
-    """Put a host back to where it was saved. Its clock is set to now; what ran since the snapshot is lost."""
+    """Put a host back to where it was saved. Its clock is set to now; what ran since the snapshot is lost.
+
+    Raises InputError for an unknown name, and what `connect` raises.
+    """
     known = names(rack, slot)
     if name not in known:
         raise InputError(
@@ -41,11 +47,15 @@ def restore(rack: Rack, slot: Slot, name: str) -> None:
     slot.resume_file.write_text(name, encoding="ascii")
     power_on(rack, slot)
     await_ssh(slot)
+    host = load_inventory(rack_inventory()).select(slot.name)[0]
+    with connect(host) as session:
+        # It woke with the time of its snapshot: Prometheus and TLS would not like that.
+        session.run(["date", "--set", f"@{time.time():.3f}"], sudo=True)
 
 
 def names(rack: Rack, slot: Slot) -> list[str]:
     """The host's snapshots, oldest first."""
-    text = rack.tools.run(["qemu-img", "snapshot", "-U", "-l", str(slot.disk)], binds=[slot.folder])
+    text = rack.tools.run(["qemu-img", "snapshot", "-U", "-l", str(slot.disk)], binds=disk_folders(slot))
     rows = [line.split() for line in text.splitlines()]
     return [row[1] for row in rows if len(row) > 2 and row[0].isdigit()]
 

@@ -29,7 +29,7 @@ def quickstart(
     from harness.results.store import Store
 
     begun = time.monotonic()
-    control.up(default_rack_file(), step)
+    control.up(default_rack_file(), step, replace=True)
     outcome = start(repo_root() / "campaigns" / "quickstart.yml", rack_inventory())
     if outcome.exit_code == ExitCode.INTERRUPTED:
         raise typer.Exit(outcome.exit_code)

@@ -71,11 +71,11 @@ def _rack(description: RackDescription) -> Rack:
     return Rack(description, description.slots(), toolbox())
 
 
-def up(rack_file: Path, step: Step = silent) -> Rack:
+def up(rack_file: Path, step: Step = silent, *, replace: bool = False) -> Rack:
     """Build what is missing, start every BMC, switch every host on, wait until all answer SSH.
 
-    Hosts that are up stay as they are. Raises UnavailableError without root, when another rack is up, or when a host
-    does not boot within BOOT_SECONDS.
+    Hosts that are up stay as they are; with `replace`, a rack of another description or image is taken down first.
+    Raises UnavailableError without root, when another rack is up, or when a host does not boot within BOOT_SECONDS.
     """
     require_root("the emulated rack")
     description = load_rack(rack_file)
@@ -85,6 +85,9 @@ def up(rack_file: Path, step: Step = silent) -> Rack:
     host_image = build_host_image(guest_image, step)
     rack = _rack(description)
     home = rack_dir()
+    if replace and _is_another(rack, host_image):
+        with step("rack down: it was made from something else"):
+            down()
     with locked(home / ".lock"):
         _lay_out(rack, rack_file, host_image)
         for slot in rack.slots:
@@ -101,9 +104,7 @@ def up(rack_file: Path, step: Step = silent) -> Rack:
 def _lay_out(rack: Rack, rack_file: Path, host_image: Path) -> None:
     """Write every host's folder. What a laid-out rack was made from is kept, to notice a changed description."""
     home = rack_dir()
-    made_of = digest([rack.description.model_dump(mode="json"), str(host_image)])
-    stamp = home / "made-of"
-    if stamp.exists() and stamp.read_text(encoding="ascii") != made_of:
+    if _is_another(rack, host_image):
         raise UnavailableError(
             "another rack is up (its description or its host image differs)",
             where=str(rack_file),
@@ -132,7 +133,20 @@ def _lay_out(rack: Rack, rack_file: Path, host_image: Path) -> None:
     write_inventory(rack.description, rack.slots, control_key(), keys)
     if rack_file.resolve() != (home / "rack.yml").resolve():
         shutil.copyfile(rack_file, home / "rack.yml")
-    stamp.write_text(made_of, encoding="ascii")
+    _stamp().write_text(_made_of(rack, host_image), encoding="ascii")
+
+
+def _stamp() -> Path:
+    return rack_dir() / "made-of"
+
+
+def _made_of(rack: Rack, host_image: Path) -> str:
+    return digest([rack.description.model_dump(mode="json"), str(host_image)])
+
+
+def _is_another(rack: Rack, host_image: Path) -> bool:
+    """Whether the rack that is laid out was made from another description or image."""
+    return _stamp().exists() and _stamp().read_text(encoding="ascii") != _made_of(rack, host_image)
 
 
 def _start_bmc(rack: Rack, slot: Slot) -> None:

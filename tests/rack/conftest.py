@@ -29,13 +29,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def nohype(tmp_path_factory: pytest.TempPathFactory) -> Nohype:
+def nohype() -> Nohype:
     if os.geteuid() != 0:
         pytest.skip("the emulated rack needs root: sudo tests/run")
-    state = tmp_path_factory.mktemp("rack") / "state"
+    # Always the same place: what a killed test run has left is found and ended by the next one (and by .ci/run).
+    made = Nohype(state_dir() / "rack-tests")
+    made("rack", "down")
+    shutil.rmtree(made.state, ignore_errors=True)
     control_key()  # it is part of the images: with another one every image would be built anew
-    shutil.copytree(state_dir() / "keys", state / "keys")
-    return Nohype(state)
+    shutil.copytree(state_dir() / "keys", made.state / "keys")
+    return made
 
 
 @pytest.fixture(scope="session")

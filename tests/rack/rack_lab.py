@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,15 +42,21 @@ class Nohype:
     def argv(self) -> list[str]:
         return [str(Path(sys.executable).parent / "nohype")]
 
-    def start(self, *words: str | Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    @contextmanager
+    def started(self, *words: str | Path) -> Iterator[subprocess.Popen[str]]:
+        """The command runs within the block; it does not outlive it."""
+        with subprocess.Popen(
             [*self.argv, *map(str, words)],
             env=self.environment,
             cwd=repo_root(),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def __call__(self, *words: str | Path, code: int = 0, seconds: float = 600) -> str:
         done = subprocess.run(

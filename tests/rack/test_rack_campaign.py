@@ -73,10 +73,8 @@ def campaign(provisioned: Nohype, tmp_path_factory: pytest.TempPathFactory) -> A
     folder = tmp_path_factory.mktemp("campaign")
     file = folder / "small.yml"
     file.write_text(SMALL)
-    first = provisioned.start("campaign", "run", file)
-    await_line(first, r"✓ .*: boot ")
-    first.kill()
-    first.communicate()
+    with provisioned.started("campaign", "run", file) as first:
+        await_line(first, r"✓ .*: boot ")
     interrupted: Any = provisioned.json("campaign", "list")
     assert [each["status"] for each in interrupted] == ["interrupted"]
     outcome: Any = provisioned.json("campaign", "resume")
@@ -158,11 +156,11 @@ def test_a_guest_by_hand(campaign: Any, provisioned: Nohype) -> None:
 def test_a_host_that_loses_power_is_power_cycled_and_the_campaign_goes_on(provisioned: Nohype, tmp_path: Path) -> None:
     file = tmp_path / "lossy.yml"
     file.write_text(LOSES_ITS_HOST)
-    process = provisioned.start("campaign", "run", file)
-    await_line(process, r"✓ .*: idle ")
-    pull_the_plug(provisioned)
-    rest, _ = process.communicate(timeout=900)
-    assert process.returncode == 1, rest
+    with provisioned.started("campaign", "run", file) as process:
+        await_line(process, r"✓ .*: idle ")
+        pull_the_plug(provisioned)
+        rest, _ = process.communicate(timeout=900)
+        assert process.returncode == 1, rest
     latest: Any = provisioned.json("campaign", "list")
     results = exported(provisioned, latest[0]["id"], tmp_path)
     assert Counter(trial["status"] for trial in results["trials"]) == {"ok": 2, "failed": 1}, results["trials"]

@@ -53,10 +53,6 @@ class Block:
         return self.run.folder / "blocks" / self.planned.folder
 
     @property
-    def _host(self) -> str:
-        return self.planned.host
-
-    @property
     def guest_name(self) -> str:
         return self.guest.name if self.guest else ""
 
@@ -89,7 +85,7 @@ class Block:
 
         Raises HarnessError: QuarantinedError, and whatever keeps the host from getting there.
         """
-        care.refuse_quarantined(self.run, self._host)
+        care.refuse_quarantined(self.run, self.planned.host)
         if self.bench:
             return self.bench
         run, planned = self.run, self.planned
@@ -207,7 +203,9 @@ class Block:
         except care.QuarantinedError:
             raise
         except HostError as error:
-            lost = isinstance(error, HostUnreachableError | HostKeyError) or not care.answers(self.run, self._host)
+            lost = isinstance(error, HostUnreachableError | HostKeyError) or not care.answers(
+                self.run, self.planned.host
+            )
             if not lost:
                 raise
             self.host_lost(error)
@@ -217,12 +215,12 @@ class Block:
         """A controller that was killed may have left the host in the middle of a reboot: that is no fault of its."""
         if self._resumed and self.bench is None:
             self._tell("waiting until it answers")
-            care.await_answer(self.run, self._host)
+            care.await_answer(self.run, self.planned.host)
         self._resumed = False
 
     def _boot(self) -> None:
         run, planned = self.run, self.planned
-        care.refuse_quarantined(self.run, self._host)
+        care.refuse_quarantined(self.run, self.planned.host)
         run.lab.prepare(planned.host, planned.stack, self.folder, self._tell)
         run.check_stop()
         ready_seconds = run.lab.boot(planned.host, planned.stack, self._tell, fresh=True)

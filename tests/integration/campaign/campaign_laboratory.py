@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.results.store import Store
+from harness.wait import until
 
 HERE = Path(__file__).parent
 # Makes its counter longer by 3, takes a moment, prints a figure.
@@ -63,6 +64,18 @@ class Laboratory:
         argv = [sys.executable, str(HERE / "local_controller.py"), str(self.root), str(self.file), json.dumps(options)]
         pipe = subprocess.PIPE
         return subprocess.Popen([*argv, *campaign], stdout=pipe, stderr=pipe, text=True)
+
+    def begun(self, *campaign: str) -> tuple[subprocess.Popen[str], str]:
+        """A controller that has told its campaign's id, and that id."""
+        process = self.controller(*campaign)
+        assert process.stdout
+        return process, process.stdout.readline().strip()
+
+    def under_way(self, *, runs: int) -> tuple[subprocess.Popen[str], str]:
+        """As `begun`, once so many workloads were begun."""
+        process, campaign = self.begun()
+        until(lambda: len(self.calls("run")) >= runs, seconds=60, what=f"run {runs}", interval=0.01)
+        return process, campaign
 
     def run(self, *campaign: str, **options: object) -> subprocess.CompletedProcess[str]:
         """A controller to its end."""

@@ -128,9 +128,8 @@ def test_killed_at_any_moment(laboratory: Laboratory) -> None:
     chance = random.Random(3)
     campaign: tuple[str, ...] = ()
     for _ in range(4):
-        process = laboratory.controller(*campaign)
-        assert process.stdout
-        campaign = (process.stdout.readline().strip(),)
+        process, told = laboratory.begun(*campaign)
+        campaign = (told,)
         try:
             process.wait(chance.uniform(0.3, 1.5))
         except subprocess.TimeoutExpired:
@@ -144,10 +143,7 @@ def test_killed_at_any_moment(laboratory: Laboratory) -> None:
 
 
 def test_ctrl_c_stops_after_cleaning_up_and_the_campaign_can_be_resumed(laboratory: Laboratory) -> None:
-    process = laboratory.controller()
-    assert process.stdout
-    campaign = process.stdout.readline().strip()
-    until(lambda: len(laboratory.calls("run")) >= 3, seconds=60, what="third run", interval=0.01)
+    process, campaign = laboratory.under_way(runs=3)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -254,9 +250,7 @@ def test_a_block_that_cannot_begin(laboratory: Laboratory, error: str, power_cyc
 
 
 def test_prometheus_disagreeing_is_told_and_fails_the_exit_code(laboratory: Laboratory) -> None:
-    process = laboratory.controller()
-    assert process.stdout
-    campaign = process.stdout.readline().strip()
+    process, campaign = laboratory.begun()
     until(lambda: len(laboratory.calls("create")) == 2, seconds=60, what="second guest", interval=0.005)
     (first,) = [path for path in laboratory.root.glob("*/guests/*") if not (path / "running").exists()]
     with (first / "counter").open("a") as counter:
@@ -286,10 +280,7 @@ def test_a_full_disk_under_the_artifacts_fails_trials_and_the_campaign_goes_on(l
 
 
 def test_a_store_that_fails_halts_the_campaign_which_can_be_resumed(laboratory: Laboratory) -> None:
-    process = laboratory.controller()
-    assert process.stdout
-    campaign = process.stdout.readline().strip()
-    until(lambda: len(laboratory.calls("run")) >= 2, seconds=60, what="second run", interval=0.01)
+    process, campaign = laboratory.under_way(runs=2)
     with sqlite3.connect(laboratory.state / "results.sqlite", timeout=30) as database:
         database.execute("ALTER TABLE trials RENAME TO hidden")
     database.close()
@@ -307,10 +298,7 @@ def test_a_store_that_fails_halts_the_campaign_which_can_be_resumed(laboratory: 
 
 def test_a_second_controller_is_refused(laboratory: Laboratory) -> None:
     laboratory.workloads(seconds=1)
-    process = laboratory.controller()
-    assert process.stdout
-    campaign = process.stdout.readline().strip()
-    until(lambda: laboratory.calls("run"), seconds=60, what="run", interval=0.01)
+    process, campaign = laboratory.under_way(runs=1)
     second = laboratory.run(campaign)
     assert second.returncode == 3
     assert f"the campaign is being run by process {process.pid}" in second.stderr
@@ -346,10 +334,7 @@ def test_a_host_held_by_a_dead_campaign_is_named(laboratory: Laboratory) -> None
 
 def test_a_running_campaign_is_cancelled_between_trials(laboratory: Laboratory) -> None:
     laboratory.workloads(seconds=0.5)
-    process = laboratory.controller()
-    assert process.stdout
-    campaign = process.stdout.readline().strip()
-    until(lambda: len(laboratory.calls("run")) >= 2, seconds=60, what="second run", interval=0.01)
+    process, campaign = laboratory.under_way(runs=2)
     done = laboratory.nohype("campaign", "cancel")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{campaign} is cancelled; its results stay: nohype compare {campaign}\n"

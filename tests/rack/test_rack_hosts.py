@@ -49,7 +49,7 @@ def test_power_by_bmc_and_back_from_a_snapshot(provisioned: Nohype) -> None:
     assert [each["what"] for each in findings[HOST] if "clock" in each["what"]] == []
 
 
-def test_the_console_is_kept_and_served_by_the_bmc(rack: Nohype) -> None:
+def test_the_console_is_kept(rack: Nohype) -> None:
     assert f"{HOST} login:" in rack("rack", "console", HOST, "--log")
 
 

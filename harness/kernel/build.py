@@ -1,0 +1,169 @@
+"""Build the NoHype kernel in a Debian root of its own, so that its compiler is the same on every control node."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import HarnessError, InputError
+from harness.kernel import recipe as recipes
+from harness.kernel.config import refused
+from harness.kernel.recipe import SERIES, KernelRecipe
+from harness.paths import cache_dir
+from harness.steps import Step, silent
+from harness.toolbox.cache import cached, digest
+from harness.toolbox.debian import inside, installed_packages, root_folder
+from harness.toolbox.process import require_root, run
+
+_COMPILE_SECONDS = 4 * 3600.0
+_PACKAGE_SECONDS = 24 * 3600.0  # all of Debian's drivers on a small machine
+# The same inputs give the same image: no date, no user and no machine of the build goes into it.
+_REPRODUCIBLE = (
+    *("KBUILD_BUILD_TIMESTAMP=1980-01-01", "KBUILD_BUILD_USER=nohype", "KBUILD_BUILD_HOST=testbed"),
+    *("KBUILD_BUILD_VERSION=1", "LOCALVERSION="),
+)
+
+
+@dataclass(frozen=True)
+class _Workshop:
+    """A source tree, and the builder's programs to work on it."""
+
+    root: Path
+    folder: Path  # holds the tree and what is made of it
+
+    @property
+    def tree(self) -> Path:
+        return self.folder / "source"
+
+    def run(self, *argv: str, timeout: float = 600) -> str:
+        """Run a program of the builder's root, in an environment that is the same everywhere."""
+        ccache = cache_dir() / "ccache"
+        ccache.mkdir(parents=True, exist_ok=True)
+        clean = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8")
+        keep = (f"CCACHE_DIR={ccache}", "CCACHE_NOHASHDIR=1", "CCACHE_MAXSIZE=4G", "SOURCE_DATE_EPOCH=315532800")
+        command = inside(self.root, (*clean, *keep, *argv), (self.folder, ccache))
+        # A killed harness must not leave a compilation behind.
+        return run(["setpriv", "--pdeathsig", "KILL", *command], timeout=timeout)
+
+    def make(self, *words: str, timeout: float = 600) -> str:
+        """Within the tree: objects elsewhere would carry the tree's path, and ccache would find nothing again."""
+        jobs = f"-j{len(os.sched_getaffinity(0))}"
+        compilers = ("CC=ccache gcc", "HOSTCC=ccache gcc")
+        return self.run("make", "-s", jobs, "-C", str(self.tree), *compilers, *_REPRODUCIBLE, *words, timeout=timeout)
+
+
+def build(made: KernelRecipe, step: Step = silent) -> Path:
+    """The kernel's folder: vmlinuz, config, System.map, modules.tar, manifest.json; from the cache or built now.
+
+    Needs root; 10 to 20 minutes on two cores when it is not cached, 3 where ccache has all of it. Raises InputError
+    where a patch does not apply or an option of the configuration is refused.
+    """
+    return _built(made, _image, step)
+
+
+def package(step: Step = silent) -> Path:
+    """The folder of Debian packages of the kernel for real hosts, and their manifest.json; cached or built now.
+
+    Needs root, 20 GB and hours: it has all of Debian's drivers.
+    """
+    return _built(recipes.full(), _packages, step)
+
+
+def _built(made: KernelRecipe, make: Callable[[_Workshop, Step], None], step: Step) -> Path:
+    require_root("building the kernel")
+
+    def fill(folder: Path) -> None:
+        with step("kernel: Debian root with compiler and source"):
+            shop = _Workshop(root_folder(made.builder), folder)
+            packages = installed_packages(shop.root)
+        source = packages[f"linux-source-{SERIES}"]
+        with step(f"kernel: source {source}, {len(made.patches)} patches"):
+            _unpack(made, shop, source)
+        with step("kernel: configuration"):
+            _configure(made, shop)
+        make(shop, step)
+        manifest = {
+            # Debian's archive moves on; the digest tells apart what two control nodes make of one recipe.
+            "digest": digest([made.digest, packages]),
+            "release": shop.make("kernelrelease").strip(),
+            "source": source,
+            "patches": [name for name, _ in made.patches],
+            "packages": packages,
+        }
+        shutil.rmtree(shop.tree)
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    return cached(made.kind, made.digest, fill)
+
+
+def _unpack(made: KernelRecipe, shop: _Workshop, source: str) -> None:
+    shop.tree.mkdir()
+    archive = f"/usr/src/linux-source-{SERIES}.tar.xz"
+    shop.run("tar", "--extract", "--file", archive, "--directory", str(shop.tree), "--strip-components=1")
+    draft = shop.folder / "patch"
+    for name, text in made.patches:
+        draft.write_text(text, encoding="utf-8", errors="surrogateescape")
+        try:
+            # No fuzz: a patch whose surroundings have changed may well apply in the wrong place.
+            strict = ("--strip=1", "--fuzz=0", "--forward", "--batch", "--reject-file=-")
+            shop.run("patch", *strict, "--directory", str(shop.tree), "--input", str(draft))
+        except HarnessError as error:
+            raise InputError(
+                f"the patch does not apply to linux-source-{SERIES} {source}: {error.what}",
+                where=f"kernel/patches/{SERIES}/{name}",
+                fix="rebase the series on that source, or build from a dated mirror (NOHYPE_DEBIAN_MIRROR)",
+            ) from None
+    draft.unlink(missing_ok=True)
+
+
+def _configure(made: KernelRecipe, shop: _Workshop) -> None:
+    outcome = shop.tree / ".config"
+    (shop.tree / "kernel/configs/nohype.config").write_text(made.fragment, encoding="utf-8")
+    if made.base:
+        outcome.write_text(shop.run("xzcat", made.base), encoding="utf-8")
+        shop.make("nohype.config")
+    else:
+        shop.make("defconfig")
+        shop.make("kvm_guest.config", "nohype.config", "mod2noconfig")
+    (shop.tree / "kernel/configs/nohype.config").unlink()
+    missing = refused(made.fragment, outcome.read_text(encoding="utf-8"))
+    if missing:
+        raise InputError(
+            f"the kernel's configuration refuses {len(missing)} options of the fragment: {', '.join(missing)}",
+            where=f"kernel/configs/{made.config}.config",
+            fix="are the patches that bring them in kernel/patches? Else see what each depends on, in its Kconfig file",
+        )
+
+
+def _image(shop: _Workshop, step: Step) -> None:
+    with step("kernel: compile (10 to 20 minutes the first time)"):
+        shop.make("bzImage", "modules", timeout=_COMPILE_SECONDS)
+    with step("kernel: install"):
+        shutil.copyfile(shop.tree / "arch/x86/boot/bzImage", shop.folder / "vmlinuz")
+        shutil.copyfile(shop.tree / ".config", shop.folder / "config")
+        shutil.copyfile(shop.tree / "System.map", shop.folder / "System.map")
+        installed = shop.folder / "installed"
+        shop.make("modules_install", f"INSTALL_MOD_PATH={installed}", "INSTALL_MOD_STRIP=1")
+        for link in installed.glob("lib/modules/*/build"):
+            link.unlink()  # to the source tree, which is not kept
+        shop.run(*_tar(shop.folder / "modules.tar", installed / "lib/modules"))
+        shutil.rmtree(installed)
+
+
+def _tar(archive: Path, folder: Path) -> Sequence[str]:
+    """An argument list that packs `folder`'s contents; the same contents give the same archive."""
+    same = ("--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "--mode=go-w")
+    names = sorted(path.name for path in folder.iterdir())
+    return ("tar", "--create", "--file", str(archive), *same, "--directory", str(folder), "--", *names)
+
+
+def _packages(shop: _Workshop, step: Step) -> None:
+    """`make bindeb-pkg` puts its packages beside the tree."""
+    with step("kernel packages: compile all of Debian's drivers (hours)"):
+        shop.make("bindeb-pkg", "KDEB_CHANGELOG_DIST=trixie", timeout=_PACKAGE_SECONDS)
+    for left_over in (*shop.folder.glob("*.changes"), *shop.folder.glob("*.buildinfo")):
+        left_over.unlink()

@@ -1,0 +1,86 @@
+"""What a NoHype kernel is made of: Debian's source, the series in kernel/patches, a configuration."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from harness.errors import InputError
+from harness.paths import repo_root
+from harness.toolbox.cache import digest
+from harness.toolbox.debian import RootRecipe
+
+SERIES = "6.12"  # Debian trixie's kernel, and the folder in kernel/patches
+_TOOLS = (
+    *("gcc", "make", "flex", "bison", "bc", "libelf-dev", "libssl-dev", "libc6-dev", "ccache", "perl"),
+    *("python3-minimal", "xz-utils", "zstd", "patch", "kmod", "cpio", "rsync", "diffutils", f"linux-source-{SERIES}"),
+)
+_PACKAGING = ("build-essential", "debhelper", "fakeroot", "libdw-dev", "python3", f"linux-config-{SERIES}")
+_DEBIANS_CONFIG = f"/usr/src/linux-config-{SERIES}/config.amd64_none_amd64.xz"
+
+
+@dataclass(frozen=True)
+class KernelRecipe:
+    """One kernel. Its hash names the result, so every input must be a field."""
+
+    kind: str  # "kernel", "kernel-package": the result's name in the cache
+    builder: RootRecipe  # a Debian root with the source and all that compiles it
+    base: str  # packed configuration under the fragment, a file of the builder; "": the kernel's own defconfig
+    config: str  # name of the fragment in kernel/configs
+    fragment: str
+    patches: tuple[tuple[str, str], ...]  # name and text, in the order in which they are applied
+    format: int = 1  # raised when the builder makes something else of the same fields
+
+    @property
+    def digest(self) -> str:
+        return digest(asdict(self))
+
+
+def rack(home: Path | None = None) -> KernelRecipe:
+    """The kernel of hosts and guests on the emulated rack: small, all built in. `home` stands for the checkout."""
+    builder = RootRecipe(name="kernel-builder", packages=_TOOLS)
+    return KernelRecipe("kernel", builder, "", "rack", _fragment(home, "rack"), patches(home))
+
+
+def debug(home: Path | None = None) -> KernelRecipe:
+    """The rack's kernel with KASAN and lockdep, for work on the patches."""
+    made = rack(home)
+    return replace(made, config="debug", fragment=made.fragment + _fragment(home, "debug"))
+
+
+def chosen() -> KernelRecipe:
+    """The kernel that hosts of the emulated rack boot: `rack`, or `debug` where the environment asks for it."""
+    name = os.environ.get("NOHYPE_KERNEL") or "rack"
+    if name not in ("rack", "debug"):
+        raise InputError(f"there is no kernel '{name}'", where="NOHYPE_KERNEL", fix="rack (the default) or debug")
+    return debug() if name == "debug" else rack()
+
+
+def full(home: Path | None = None) -> KernelRecipe:
+    """The kernel of real hosts: Debian's configuration, with all of its drivers."""
+    builder = RootRecipe(name="kernel-packager", packages=(*_TOOLS, *_PACKAGING))
+    fragment = _fragment(home, "full")
+    return KernelRecipe("kernel-package", builder, _DEBIANS_CONFIG, "full", fragment, patches(home))
+
+
+def patches(home: Path | None = None) -> tuple[tuple[str, str], ...]:
+    """The series: every *.patch, in name order."""
+    folder = _kernel(home) / "patches" / SERIES
+    # Patches hold pieces of other people's files: whatever the bytes are, they go through unchanged.
+    return tuple(
+        (path.name, path.read_text(encoding="utf-8", errors="surrogateescape"))
+        for path in sorted(folder.glob("*.patch"))
+    )
+
+
+def _fragment(home: Path | None, name: str) -> str:
+    path = _kernel(home) / "configs" / f"{name}.config"
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"the kernel's configuration cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def _kernel(home: Path | None) -> Path:
+    return (home or repo_root()) / "kernel"

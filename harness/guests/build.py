@@ -7,6 +7,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from harness.paths import repo_root
 from harness.steps import Step, silent
 from harness.toolbox.cache import cached, digest
 from harness.toolbox.debian import PLAIN_MODULES, TINY_INITRAMFS, RootRecipe, bootstrap, installed_packages
@@ -45,7 +46,7 @@ mkdir -p /run/sshd /run/lock
 for device in /sys/bus/pci/devices/*; do
   case $(cat "$device/class") in 0x02*) modprobe -abq "$(cat "$device/modalias")" ;; esac
 done
-modprobe -abq $(cat /sys/bus/virtio/devices/*/modalias 2>/dev/null)
+modprobe -abq $(cat /sys/bus/virtio/devices/*/modalias /sys/bus/xen/devices/*/modalias 2>/dev/null)
 for word in $(cat /proc/cmdline); do
   case $word in ip=*) network=${word#ip=} ;; esac
 done
@@ -54,11 +55,45 @@ IFS=: read -r address _ gateway mask name interface _ <<EOF
 ${network:-}
 EOF
 hostname "${name:-guest}"
-[ -n "$interface" ] || exit 0
-ip address add "$address/$mask" dev "$interface"
-ip link set "$interface" up
-[ -z "$gateway" ] || ip route add default via "$gateway"
+if [ -n "$interface" ]; then
+  ip address replace "$address/$mask" dev "$interface"
+  ip link set "$interface" up
+  [ -z "$gateway" ] || ip route replace default via "$gateway"
+fi
+# The last step: from here on, whatever touches a device other than the network card ends a guest without hypervisor.
+# Messages go by the kernel's log: they are on the serial line when the writing returns, a terminal's would come later.
+disengage=/sys/kernel/nohype/disengage
+case $(cat "$disengage" 2>/dev/null) in
+  '' | unavailable) exit 0 ;;
+esac
+echo "<3>guest-boot: leaves its hypervisor; nothing more will be said here" >/dev/kmsg
+reason=$(echo 1 | tee "$disengage" 2>&1 >/dev/null) ||
+  echo "<3>guest-boot: carries on with its hypervisor, for it could not leave it: $reason" >/dev/kmsg
 """
+
+# The init of the initramfs that holds the whole root, for guests without any disk.
+_RAM_INIT = """\
+#!/bin/busybox sh
+# The tree of the image's disk lies compressed in memory; what changes goes to a tmpfs over it.
+set -e
+busybox=/bin/busybox
+$busybox mount -t devtmpfs dev /dev
+$busybox mount -t squashfs -o loop,ro /root.squashfs /lower
+$busybox mount -t tmpfs -o mode=755 changes /changes
+$busybox mkdir /changes/upper /changes/work
+$busybox mount -t overlay -o lowerdir=/lower,upperdir=/changes/upper,workdir=/changes/work root /whole
+$busybox mount --move /dev /whole/dev
+# Where sysvinit writes its messages, and what its children have for a terminal: never the serial line, which a guest
+# without hypervisor must not touch.
+export CONSOLE=/dev/null
+exec $busybox switch_root /whole /sbin/init
+"""
+_RAM_INIT_PATH = "/usr/local/lib/nohype/ram-init"
+_RAM_FOLDERS = ("bin", "dev", "lower", "changes", "whole")
+
+# The workloads' own programs are C without a library, compiled where they will run; the compiler leaves again.
+_PROGRAMS = ("exits",)
+_COMPILER = "tcc"
 
 _INITTAB = """\
 id:2:initdefault:
@@ -72,11 +107,13 @@ ca::ctrlaltdel:/sbin/reboot -f
 
 def recipe() -> RootRecipe:
     """The guest image's recipe. The control node's public key is part of it, so a new key means a new image."""
+    sources = {name: f"/usr/local/src/{name}.c" for name in _PROGRAMS}
     return RootRecipe(
         name="guest",
         packages=(
             *("linux-image-amd64", "tiny-initramfs", "sysvinit-core", "openssh-server", "iproute2", "iputils-ping"),
-            *("kmod", "procps", "xz-utils", "sysbench", "iperf3", "sockperf"),
+            *("kmod", "procps", "xz-utils", "busybox-static", "sysbench", "iperf3", "sockperf"),
+            _COMPILER,
         ),
         dpkg_options=(
             *(f"path-exclude=/lib/modules/*/kernel/drivers/{name}/*" for name in _EXCLUDED_DRIVERS),
@@ -89,21 +126,32 @@ def recipe() -> RootRecipe:
             ("/etc/fstab", "/dev/vda / ext4 defaults 0 0\n", 0o644),
             ("/etc/inittab", _INITTAB, 0o644),
             ("/usr/local/sbin/guest-boot", _BOOT, 0o755),
+            (_RAM_INIT_PATH, _RAM_INIT, 0o755),
             ("/etc/ssh/sshd_config.d/guest.conf", "PasswordAuthentication no\nUseDNS no\n", 0o644),
+            *((source, _program(name), 0o644) for name, source in sources.items()),
         ),
         commands=(
             ("sh", "-c", "rm -f /etc/hostname /etc/ssh/ssh_host_*"),
             (*_KEYGEN, "nohype-guest", "-f", "/etc/ssh/ssh_host_ed25519_key"),
             *PLAIN_MODULES,
             TINY_INITRAMFS,
+            *(
+                (_COMPILER, "-nostdlib", "-static", "-Wall", "-Werror", "-o", f"/usr/local/bin/{name}", source)
+                for name, source in sources.items()
+            ),
+            ("dpkg", "--purge", _COMPILER),
         ),
     )
 
 
-def build(step: Step = silent) -> Path:
-    """The guest image's folder: vmlinuz, initrd.img, rootfs.qcow2, manifest.json; from the cache or built now.
+def _program(name: str) -> str:
+    return (repo_root() / "workloads" / "programs" / f"{name}.c").read_text(encoding="utf-8")
 
-    Needs root; about a minute and a half when it is not cached.
+
+def build(step: Step = silent) -> Path:
+    """The guest image's folder, from the cache or built now: harness.guests.image.GuestImage tells what is in it.
+
+    Needs root; about two minutes when it is not cached.
     """
     made = recipe()
 
@@ -114,6 +162,8 @@ def build(step: Step = silent) -> Path:
             bootstrap(made, root)
         with step("guest image: disk"):
             _image(made, root, folder)
+        with step("guest image: root for guests without disk"):
+            _ram_root(root, folder)
             shutil.rmtree(root)
 
     return cached("guest-image", made.digest, fill)
@@ -143,3 +193,21 @@ def _image(made: RootRecipe, root: Path, folder: Path) -> None:
         "packages": packages,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _ram_root(root: Path, folder: Path) -> None:
+    """Write initrd-ram.img: an initramfs that holds the root as a squashfs and boots from it.
+
+    Without modules: the kernel of such a guest is its host's, which has all built in.
+    """
+    tools = toolbox()
+    tree = folder / "ram"
+    for name in _RAM_FOLDERS:
+        (tree / name).mkdir(parents=True)
+    shutil.copy(root / "usr/bin/busybox", tree / "bin/busybox")
+    shutil.copy(root / _RAM_INIT_PATH.lstrip("/"), tree / "init")
+    squash = ["mksquashfs", str(root), str(tree / "root.squashfs"), "-quiet", "-no-progress", "-no-xattrs"]
+    tools.run([*squash, "-comp", "zstd", "-wildcards", "-e", "usr/lib/modules/*"], binds=[folder])
+    pack = 'cd "$1" && find . | sort | cpio --quiet --create --format=newc --owner=0:0 --reproducible >"$2"'
+    tools.run(["sh", "-c", pack, "sh", str(tree), str(folder / "initrd-ram.img")], binds=[folder])
+    shutil.rmtree(tree)

@@ -17,7 +17,7 @@ class GuestImage:
     """A built image. `host_keys` are lines such as `ssh-ed25519 AAAA...`; every guest of the image has them."""
 
     digest: str
-    folder: Path  # vmlinuz, initrd.img, rootfs.qcow2, manifest.json
+    folder: Path  # vmlinuz, initrd.img, rootfs.qcow2, initrd-ram.img (root in memory), manifest.json
     kernel_release: str
     host_keys: tuple[str, ...]
     private_key: Path

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from harness.errors import DeadlineError, GuestError, HarnessError, HostError
 from harness.guests.image import GuestImage
-from harness.guests.model import Guest, GuestSpec
+from harness.guests.model import Engagement, Guest, GuestSpec
 from harness.wait import until
 
 if TYPE_CHECKING:
@@ -31,6 +32,17 @@ def create(session: HostSession, spec: GuestSpec) -> Guest:
     return parse(document, session.host_name)
 
 
+def check_name(name: str, known: Iterable[Guest], where: str) -> None:
+    """Raises GuestError where one of the host's guests has the name: better said than what else is in its way."""
+    for guest in known:
+        if guest.name == name:
+            raise GuestError(
+                f"guest {name!r} exists ({guest.state})",
+                where=where,
+                fix="take another name: a name is used once per boot, so that exits stay attributable to one guest",
+            )
+
+
 def list_guests(session: HostSession) -> tuple[Guest, ...]:
     """Every guest since the host's boot; those that have ended have state "stopped"."""
     return _parse_all(session.agent("guest", "list"), session.host_name)
@@ -50,10 +62,23 @@ def destroy_all(session: HostSession) -> tuple[Guest, ...]:
     return _parse_all(session.agent("guest", "destroy", "--all", timeout=120), session.host_name)
 
 
+def kill(session: HostSession, name: str) -> Guest:
+    """End a guest that has no hypervisor, by NMI. It tells how it ended until it is destroyed.
+
+    Raises GuestError for an unknown guest, and for one that has a hypervisor.
+    """
+    try:
+        document = session.agent("guest", "kill", name)
+    except HostError as error:
+        raise _as_guest_error(error, "", session) from None
+    return parse(document, session.host_name)
+
+
 def await_ssh(session: HostSession, guest: Guest, seconds: float) -> float:
     """Wait until the guest's SSH server answers; the seconds waited, on our monotonic clock.
 
-    Raises GuestError, with the console's last lines, when it does not within `seconds` or the guest ends meanwhile.
+    Raises GuestError, with the console's last lines, when it does not within `seconds` or the guest ends meanwhile;
+    also where a guest that is to leave its hypervisor has not, for it does so before it answers.
     """
     start = time.monotonic()
     looked = start
@@ -64,9 +89,11 @@ def await_ssh(session: HostSession, guest: Guest, seconds: float) -> float:
             return True
         if time.monotonic() - looked >= _LOOK_SECONDS:
             looked = time.monotonic()
-            if not any(other.name == guest.name and other.state == "running" for other in list_guests(session)):
+            now = look(session, guest)
+            if now.state != "running" or now.engagement.death:
+                how = f" ({now.engagement.death})" if now.engagement.death else ""
                 raise GuestError(
-                    f"guest {guest.name!r} ended before SSH answered{console_tail(session, guest)}",
+                    f"guest {guest.name!r} ended before SSH answered{how}{console_tail(session, guest)}",
                     where=session.host_name,
                     fix=f"its console's log is {guest.console} on the host",
                 )
@@ -81,7 +108,35 @@ def await_ssh(session: HostSession, guest: Guest, seconds: float) -> float:
             where=session.host_name,
             fix=f"its console's log is {guest.console} on the host; a longer boot deadline may help slow hosts",
         ) from None
-    return time.monotonic() - start
+    waited = time.monotonic() - start
+    check_disengaged(session, guest)
+    return waited
+
+
+def look(session: HostSession, guest: Guest) -> Guest:
+    """The guest as it is now. Raises GuestError where the host knows it no more: it was booted anew."""
+    for now in list_guests(session):
+        if now.name == guest.name:
+            return now
+    raise GuestError(f"guest {guest.name!r} is gone: its host was booted anew", where=session.host_name)
+
+
+def check_disengaged(session: HostSession, guest: Guest) -> None:
+    """Raises GuestError, with the reason, where a guest that must have left its hypervisor has it still or is dead.
+
+    Nothing is asked of the host for guests of other stacks.
+    """
+    if not guest.engagement.state:
+        return
+    now = look(session, guest).engagement
+    if now.state != "disengaged":
+        how = now.death or f"has not left its hypervisor: {_why_engaged(now)}{console_tail(session, guest)}"
+        where, fix = session.host_name, f"its console's log is {guest.console} on the host"
+        raise GuestError(f"guest {guest.name!r} {how}", where=where, fix=fix)
+
+
+def _why_engaged(now: Engagement) -> str:
+    return f"the host refused ({now.refused})" if now.refused else "it has not come to ask its host"
 
 
 def connect(session: HostSession, guest: Guest, image: GuestImage, timeout: float = 30) -> HostSession:
@@ -109,6 +164,7 @@ def parse(document: object, where: str) -> Guest:
         fields = dict(document)
         for key in ("vcpu_threads", "cpus"):
             fields[key] = tuple(int(item) for item in fields[key])
+        fields["engagement"] = Engagement(**fields["engagement"])
         return Guest(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise HostError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
@@ -14,12 +14,48 @@ class GuestSpec:
     vcpus: int
     memory_mib: int
     image: str  # digest of the guest image, a folder under /var/lib/nohype/guest-images
-    nic: str  # "virtio" (tap on the host-only bridge) or "vf" (SR-IOV VF by VFIO)
+    nic: str  # "bridge" (virtio or Xen's own, on the host-only bridge) or "vf" (SR-IOV VF)
     cpus: tuple[int, ...] = ()  # host cores to pin vCPU n to, in order; empty: not pinned
     hugepages: bool = False  # preallocated 2 MiB pages
     idle_in_guest: bool = False  # QEMU's -overcommit cpu-pm=on
     extra_cmdline: str = ""
     cpu_flags: str = ""  # appended to QEMU's `-cpu host`, e.g. ",-kvmclock"
+    # It boots with a hypervisor and may then leave it: the host's own kernel, its root in memory, no virtio devices.
+    disengage: bool = False
+    kind: str = "kvm"  # "hvm" and "pvh" are Xen's; "bare": no guest, its programs on the host's kernel
+
+    def facts(self) -> dict[str, str]:
+        """What guests of a block are given, as flat text facts; without what tells one of them from the next."""
+        given = {name: value for name, value in asdict(self).items() if name not in ("name", "stack", "image")}
+        return {f"guest.{name}": _as_text(value) for name, value in given.items()}
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (",".join(map(str, value)) if isinstance(value, tuple) else str(value)) or "none"
+
+
+@dataclass(frozen=True)
+class Engagement:
+    """Whether a guest still has its hypervisor. All empty for ordinary stacks."""
+
+    state: str = ""  # "engaged" (with a hypervisor, may leave it), "disengaged", "killed" (left it, and is dead)
+    refused: str = ""  # errno's name of the last disengagement the host refused
+    cause: str = ""  # of the kill: "exit", "asked" (or its QEMU was ended), "memory" (was taken away), "torn down"
+    vcpu: int = -1  # that made the VM exit below
+    reason: str = ""  # of the exit, as the CPU vendor names it
+    exit_info_1: str = ""  # hexadecimal, as are the next two
+    exit_info_2: str = ""
+    rip: str = ""
+
+    @property
+    def death(self) -> str:
+        """How the guest was killed, in a few words; "" while it lives."""
+        if self.state != "killed":
+            return ""
+        by = f"{self.reason} at RIP {self.rip}" if self.reason else "no VM exit recorded"
+        return f"killed: {by}" if self.cause == "exit" else f"killed ({self.cause}): {by}"
 
 
 @dataclass(frozen=True)
@@ -33,9 +69,11 @@ class Guest:
     mac: str
     vf: str  # PCI address, "" for virtio
     image: str
-    vcpu_threads: tuple[int, ...]  # thread id of vCPU n on its host
+    vcpu_threads: tuple[int, ...]  # thread id of vCPU n on its host; Xen's vCPUs are no threads
     cpus: tuple[int, ...]
     memory_mib: int
     started_at: float  # seconds since the epoch, the host's clock
-    unit: str  # systemd unit that holds the QEMU process
+    unit: str  # systemd unit that holds the guest
     console: str  # path of the serial log on the host
+    engagement: Engagement = Engagement()
+    vcpus: int = 1

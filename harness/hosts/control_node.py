@@ -24,6 +24,7 @@ PROGRAMS = {
     "ipmitool": "ipmitool",
     "iproute2": "ip",
     "util-linux": "unshare",
+    "mount": "mount",
     "git": "git",
     "python3": "python3",
 }

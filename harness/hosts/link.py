@@ -163,7 +163,9 @@ def _explained(
             where=str(private_key),
             fix=f"load it into an agent: ssh-add {private_key}",
         )
-    if isinstance(error, paramiko.AuthenticationException):
+    # Paramiko says the same of a server that refuses and of one that falls silent or goes away meanwhile.
+    silent = any(mark in str(error) for mark in ("timeout", "transport shut down"))
+    if isinstance(error, paramiko.AuthenticationException) and not silent:
         return UnavailableError(
             f"login refused for the key {private_key}",
             where=f"{name} ({login})",

@@ -45,6 +45,11 @@ class VirtualFunction:
     mac: str
     guest: str  # name of the guest that has it, "" when free
 
+    @property
+    def for_guests(self) -> bool:
+        """Whether it has the driver under which the host's hypervisor gives it to guests: KVM's, or Xen's."""
+        return self.driver in ("vfio-pci", "pciback")
+
 
 @dataclass(frozen=True)
 class PhysicalFunction:
@@ -57,6 +62,17 @@ class PhysicalFunction:
 
 
 @dataclass(frozen=True)
+class Xen:
+    """What only Xen can tell of its host."""
+
+    version: str
+    scheduler: str  # the one that runs: Xen falls back without a word from one it was not built with
+    commandline: str
+    free_mib: int
+    directio: bool  # PCI functions can be given to guests
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """What a host can do, discovered on it (`nohype-host facts`)."""
 
@@ -65,7 +81,7 @@ class Capabilities:
     iommu_groups: int
     x2apic: bool
     cores: int
-    isolated: tuple[int, ...]  # cores Linux keeps tasks off (isolcpus)
+    isolated: tuple[int, ...]  # cores Linux keeps tasks off (isolcpus); of a Xen host, those its control domain lacks
     memory_mib: int
     hugepages_total: dict[str, int] = field(hash=False)  # by page size in KiB, as text
     hugepages_free: dict[str, int] = field(hash=False)
@@ -74,3 +90,6 @@ class Capabilities:
     cmdline: str
     boot_id: str
     stack: str  # which stack the running boot entry is (`nohype.stack=` on the command line), "" if none
+    interrupt_remapping: bool = False  # devices' interrupts go through the IOMMU
+    xen: Xen | None = None  # where the host runs Xen
+    nohype: tuple[str, ...] = ()  # guests without hypervisor it can have: "closed" (one vCPU), "open" (several)

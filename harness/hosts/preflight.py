@@ -142,8 +142,9 @@ def judge(able: Capabilities, where: str, *, hugepages_2m: int = 0) -> tuple[Fin
     else:
         paging = "NPT" if able.virtualization == "svm" else "EPT"
         found.append(Finding(Level.OK, f"{able.virtualization.upper()} with {paging}", where))
-    if able.iommu_groups:
-        found.append(Finding(Level.OK, f"IOMMU with {able.iommu_groups} groups", where))
+    if able.iommu_groups or (able.xen and able.xen.directio):
+        whose = "is Xen's" if able.xen else f"with {able.iommu_groups} groups"
+        found.append(Finding(Level.OK, f"IOMMU {whose}", where))
     else:
         fix = (
             "switch VT-d or AMD-Vi on in the firmware's setup"
@@ -151,28 +152,29 @@ def judge(able: Capabilities, where: str, *, hugepages_2m: int = 0) -> tuple[Fin
             else f"nohype provision --stack kvm-tuned --limit {where}, which boots with it on"
         )
         found.append(Finding(Level.WARN, "no IOMMU groups: no stack can pass a VF to a guest", where, fix))
-    if not able.x2apic:
+    if not able.x2apic and not able.xen:  # which shows none to its control domain
         found.append(Finding(Level.WARN, "no x2APIC", where, "switch x2APIC on in the firmware's setup"))
     functions = [pf for pf in able.physical_functions if pf.total_vfs]
     if not functions:
         fix = "switch SR-IOV on in the firmware's setup, or put in a NIC that has it"
         found.append(Finding(Level.WARN, "no NIC with SR-IOV: stacks with VFs cannot run", where, fix))
     for pf in functions:
-        ready = [vf for vf in pf.vfs if vf.driver == "vfio-pci"]
+        ready = [vf for vf in pf.vfs if vf.for_guests]
         free = sum(1 for vf in ready if not vf.guest)
         name = f"{pf.netdev or pf.address} ({pf.driver})"
         if pf.vfs and not ready:
             fix = f"sudo systemctl restart nohype-sriov.service on {where}; its log: journalctl -u nohype-sriov"
-            found.append(Finding(Level.FAIL, f"{name}: {len(pf.vfs)} VFs, none bound to vfio-pci", where, fix))
+            found.append(Finding(Level.FAIL, f"{name}: {len(pf.vfs)} VFs, none has the driver for guests", where, fix))
         else:
             text = f"{name}: {len(ready)} VFs ready, {free} free, {pf.total_vfs} possible"
             found.append(Finding(Level.OK, text, where))
     pages = able.hugepages_total.get("2048", 0)
-    if able.stack == "kvm-tuned" and pages < hugepages_2m:
+    if able.stack in ("kvm-tuned", "nohype") and pages < hugepages_2m:
         fix = "memory was too fragmented or too small when it booted: lower nohype_hugepages_2m, or reboot"
         found.append(Finding(Level.FAIL, f"{pages} hugepages of 2 MiB, {hugepages_2m} asked for", where, fix))
     running = able.stack or "none of ours"
-    found.append(Finding(Level.OK, f"runs stack: {running}, kernel {able.kernel}", where))
+    on = f" on Xen {able.xen.version}" if able.xen else ""
+    found.append(Finding(Level.OK, f"runs stack: {running}, kernel {able.kernel}{on}", where))
     return tuple(found)
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from harness.config import FileModel, nearest
 from harness.results.model import Fidelity
@@ -52,6 +52,26 @@ class BmcVariables(FileModel):
         return text
 
 
+class ExporterWeb(FileModel):
+    """`nohype_exporter_web`: TLS, and a password if wanted, for the host's exporter. Files are the control node's."""
+
+    cert: FullPath  # for the host's address; brought to the host, with its key
+    key: FullPath
+    ca: FullPath  # by which Prometheus knows the certificate
+    user: str = ""
+    password_hash: str = ""  # bcrypt's, as in a web configuration of Prometheus
+    password_file: FullPath | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> ExporterWeb:
+        given = [bool(self.user), bool(self.password_hash), self.password_file is not None]
+        if any(given) and not all(given):
+            raise ValueError("user, password_hash and password_file belong together")
+        if self.password_hash and not self.password_hash.startswith("$2"):
+            raise ValueError("password_hash must be bcrypt's (htpasswd -nBC 10 '' prints one)")
+        return self
+
+
 class HostVariables(FileModel):
     """Every variable the harness or its playbooks know of; others that begin with `nohype_` are refused."""
 
@@ -68,8 +88,13 @@ class HostVariables(FileModel):
     nohype_vfs: Annotated[int, Field(ge=0)] = 0
     nohype_isolated_cores: str = ""  # as on the kernel command line: "2-3,6"
     nohype_hugepages_2m: Annotated[int, Field(ge=0)] = 0
+    nohype_kernel_release: str = ""  # of a NoHype kernel the host has from packages (nohype kernel package)
     nohype_exporter_port: Port = 9177
+    nohype_exporter_listen: str = ""  # an address of the host; "" is all of them but the guests' networks
+    nohype_exporter_web: ExporterWeb | None = None
     nohype_extra_cmdline: str = ""
+    nohype_extra_xen_cmdline: str = ""  # of Xen itself, e.g. its serial console
+    nohype_dom0_memory_mib: Annotated[int, Field(ge=512)] = 2048  # of Xen's control domain
 
     @field_validator("nohype_data_address", "nohype_bridge_address")
     @classmethod
@@ -78,6 +103,20 @@ class HostVariables(FileModel):
             raise ValueError("needs its prefix length, e.g. 10.78.1.1/16")
         if text:
             ipaddress.ip_interface(text)
+        return text
+
+    @field_validator("nohype_exporter_listen")
+    @classmethod
+    def _listen(cls, text: str) -> str:
+        if text:
+            ipaddress.ip_address(text)
+        return text
+
+    @field_validator("nohype_kernel_release")
+    @classmethod
+    def _release(cls, text: str) -> str:
+        if text and not re.fullmatch(r"\d[A-Za-z0-9.+_~-]*-nohype", text):
+            raise ValueError("must be the release of a NoHype kernel, such as 6.12.117-full-nohype")
         return text
 
     @field_validator("nohype_isolated_cores")

@@ -5,12 +5,15 @@ nohype-host fingerprint                      what it is: flat text facts
 nohype-host guest create < SPEC.json         start a guest
 nohype-host guest list                       every guest of this boot
 nohype-host guest destroy NAME | --all       stop guests
+nohype-host guest kill NAME                  end one that has no hypervisor, by NMI; destroy clears it away
 nohype-host guest console NAME               its serial console on this terminal
 nohype-host exits                            VM exits of every guest by vCPU and reason
 nohype-host counters setup | remove          begin or end counting
 nohype-host vf setup                         make the virtual functions of /etc/nohype/sriov.json
-nohype-host exporter --listen ADDRESS:PORT   serve all that to Prometheus
-nohype-host serve                            the commands above but exporter and console, asked for line by line:
+nohype-host counters serve                   on Xen: count
+nohype-host exporter --listen ADDRESS:PORT [--web.config.file FILE]
+                                             serve all that to Prometheus, with TLS and passwords where FILE has them
+nohype-host serve                            the commands above but servers and console, asked for line by line:
                                              {"words": ["guest", "create"], "payload": SPEC} -> {"result": ...}
 
 Exit status 1 means failure; the last line of stderr is then {"error": {"what": ..., "where": ..., "fix": ...}}.
@@ -30,47 +33,35 @@ from .errors import AgentError
 
 def dispatch(words: Sequence[str], payload: Callable[[], object]) -> object:
     """Run the subcommand and return what to print; `payload` gives the document that some take."""
+    # Modules are imported where they are needed: on an emulated host each costs a moment.
     match list(words):
-        case ["facts"]:
+        case ["facts" | "fingerprint" as which]:
             from . import facts
 
-            return facts.capabilities()
-        case ["fingerprint"]:
-            from . import facts
-
-            return facts.fingerprint()
-        case ["exits"]:
+            return facts.capabilities() if which == "facts" else facts.fingerprint()
+        case ["exits"] | ["counters", "setup" | "remove"]:
             from . import counters
 
-            return counters.reading()
-        case ["counters", "setup"]:
-            from . import counters
-
-            return counters.setup()
-        case ["counters", "remove"]:
-            from . import counters
-
-            return counters.remove()
+            asked = {"exits": counters.reading, "setup": counters.setup, "remove": counters.remove}
+            return asked[words[-1]]()
         case ["vf", "setup"]:
             from . import guests, sriov
 
             return sriov.setup(used=guests.vfs_in_use())
-        case ["guest", "create"]:
+        case ["guest", *action]:
             from . import guests
 
-            return guests.create(payload())
-        case ["guest", "list"]:
-            from . import guests
-
-            return guests.listing()
-        case ["guest", "destroy", "--all"]:
-            from . import guests
-
-            return guests.destroy_all()
-        case ["guest", "destroy", name]:
-            from . import guests
-
-            return guests.destroy(name)
+            match action:
+                case ["create"]:
+                    return guests.create(payload())
+                case ["list"]:
+                    return guests.listing()
+                case ["destroy", "--all"]:
+                    return guests.destroy_all()
+                case ["destroy", name]:
+                    return guests.destroy(name)
+                case ["kill", name]:
+                    return guests.kill(name)
     raise AgentError(f"unknown command: {' '.join(words) or '(none)'}", fix="see: nohype-host --help")
 
 
@@ -118,6 +109,14 @@ def _run(words: list[str]) -> object:
             from . import exporter
 
             exporter.serve(listen)
+        case ["counters", "serve"]:
+            from . import xen_counters
+
+            xen_counters.serve()
+        case ["exporter", "--listen", listen, "--web.config.file", path]:
+            from . import exporter
+
+            exporter.serve(listen, web_config_file=path)
         case ["guest", "console", name]:
             from . import console
 

@@ -1,4 +1,6 @@
-"""VM exit counters: a hist trigger on kvm:kvm_exit adds up in the kernel, by thread, vCPU and reason.
+"""VM exit counters. KVM: a hist trigger on kvm:kvm_exit adds up in the kernel, by thread, vCPU and reason.
+
+On Xen a service does the same (`xen_counters`), by domain, vCPU and reason.
 
 Kernel documentation: Documentation/trace/histogram.rst. Nothing is streamed; reading does not disturb the counting.
 """
@@ -8,12 +10,11 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import NamedTuple
 
-from . import reasons, records
+from . import nohype, reasons, records, xen_counters
 from .errors import AgentError
-from .records import Record, Row
-from .system import ROOT, isa, run, text
+from .records import Histogram, Record, Row
+from .system import ROOT, isa, on_xen, run, text
 
 KEYS = "common_pid,vcpu_id,exit_reason"
 # 4096 rows: about 25 reasons a vCPU, so some 160 vCPUs in one boot. `Dropped` tells when it was too small.
@@ -21,13 +22,6 @@ TRIGGER = f"hist:keys={KEYS}:size=4096"
 
 _ENTRY = re.compile(r"\{ common_pid: +(-?\d+), vcpu_id: +(\d+), exit_reason: +(\d+) +\} hitcount: +(\d+)")
 _DROPPED = re.compile(r"^ +Dropped: +(\d+)", re.MULTILINE)
-
-
-class Histogram(NamedTuple):
-    """The kernel's table. `counts` by (thread id, vCPU, exit code)."""
-
-    counts: dict[tuple[int, int, int], int]
-    dropped: int
 
 
 def parse(content: str) -> Histogram | None:
@@ -58,8 +52,10 @@ def event_folder(root: Path = ROOT) -> Path:
     )
 
 
-def read(root: Path = ROOT) -> Histogram | None:
-    """The counters now; None where they are not set up."""
+def read(root: Path = ROOT, *, settled: bool = True) -> Histogram | None:
+    """The counters now; None where they are not set up. On Xen the latest moments may lack unless `settled`."""
+    if on_xen(root):
+        return xen_counters.read(root, settled=settled)
     try:
         content = (event_folder(root) / "hist").read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
@@ -69,6 +65,8 @@ def read(root: Path = ROOT) -> Histogram | None:
 
 def setup(root: Path = ROOT) -> dict[str, object]:
     """Load KVM and begin to count, if that was not done. Other triggers of the event stay."""
+    if on_xen(root):
+        return xen_counters.setup(root)
     if not event_folder(root).is_dir():
         flag = isa(root)
         if not flag:
@@ -95,6 +93,8 @@ def setup(root: Path = ROOT) -> dict[str, object]:
 
 def remove(root: Path = ROOT) -> dict[str, object]:
     """Stop counting and forget the counts: for measuring what counting costs. Other triggers stay."""
+    if on_xen(root):
+        raise AgentError("on Xen a service counts", fix="systemctl stop nohype-xen-counters.service")
     if not is_set_up(root):
         return {"changed": False}
     with (event_folder(root) / "trigger").open("a", encoding="ascii") as file:
@@ -108,16 +108,19 @@ def is_set_up(root: Path = ROOT) -> bool:
 
 
 def rows_of(record: Record, histogram: Histogram | None) -> tuple[Row, ...]:
-    """The exits of one guest. A guest that has ended has its own final rows: its thread ids may have new owners."""
+    """The exits of one guest, the one that may have ended it without hypervisor included.
+
+    A guest that has ended has its own final rows: its thread ids may have new owners.
+    """
     if record.stopped or histogram is None:
         return record.final
     base = {row[:3]: row[3] for row in record.base}
-    threads = set(record.vcpu_threads)
+    threads = {record.domain} if record.domain else set(record.vcpu_threads)
     rows = []
     for key, count in sorted(histogram.counts.items()):
         if key[0] in threads and count > base.get(key, 0):
             rows.append((*key, count - base.get(key, 0)))
-    return tuple(rows)
+    return (*rows, *record.stub)
 
 
 def named(rows: tuple[Row, ...], flavour: str) -> list[list[int | str]]:
@@ -140,5 +143,6 @@ def reading(root: Path = ROOT) -> dict[str, object]:
             fix="systemctl start nohype-counters.service (or: nohype-host counters setup)",
         )
     flavour = isa(root)
-    guests = {r.name: named(rows_of(r, histogram), flavour) for r in records.load_all(root) if r.ready}
+    known = [nohype.refreshed(record, root) for record in records.load_all(root) if record.ready]
+    guests = {record.name: named(rows_of(record, histogram), flavour) for record in known}
     return {"taken_at": taken_at, "dropped": histogram.dropped, "guests": guests}

@@ -6,7 +6,7 @@ import platform
 import re
 from pathlib import Path
 
-from . import sriov
+from . import nohype, sriov, xen_info
 from .guests import vfs_in_use
 from .system import (
     ROOT,
@@ -16,7 +16,8 @@ from .system import (
     link_name,
     memory_kib,
     number,
-    online_cpus,
+    on_xen,
+    present_cpus,
     run,
     text,
 )
@@ -34,12 +35,12 @@ def capabilities(root: Path = ROOT) -> dict[str, object]:
     sizes = {pool: pool.name.removeprefix("hugepages-").removesuffix("kB") for pool in pools}
     groups = root / "sys/kernel/iommu_groups"
     pfs = sriov.physical_functions(root, guests=vfs_in_use(root))
-    return {
+    found: dict[str, object] = {
         "virtualization": flavour,
         "nested_paging": _nested_paging(flavour, flags, root),
         "iommu_groups": sum(1 for _ in groups.iterdir()) if groups.is_dir() else 0,
         "x2apic": "x2apic" in flags,
-        "cores": len(online_cpus(root)),
+        "cores": len(present_cpus(root)),  # those of guests without hypervisor are offline
         "isolated": isolated_cpus(root),
         "memory_mib": memory_kib("MemTotal", root) // 1024,
         "hugepages_total": {sizes[pool]: number(pool / "nr_hugepages") for pool in pools},
@@ -49,7 +50,11 @@ def capabilities(root: Path = ROOT) -> dict[str, object]:
         "cmdline": cmdline,
         "boot_id": text(root / "proc/sys/kernel/random/boot_id"),
         "stack": stack_of(cmdline),
+        "interrupt_remapping": _interrupt_remapping(root),
+        "nohype": nohype.policies(root),
+        "xen": None,
     }
+    return found | (_seen_by_xen(root) if on_xen(root) else {})
 
 
 def fingerprint(root: Path = ROOT) -> dict[str, str]:
@@ -78,15 +83,27 @@ def fingerprint(root: Path = ROOT) -> dict[str, str]:
         "qemu.version": _qemu_version(),
         "python.version": platform.python_version(),
     }
+    if on_xen(root):
+        xen = xen_info.info()
+        facts |= {
+            "xen.version": xen.version,
+            "xen.scheduler": xen.scheduler,
+            "xen.commandline": xen.commandline,
+            "xen.cores": str(xen.cores),
+            "xen.memory_mib": str(xen.memory_mib),
+        }
     for name in ("sys_vendor", "product_name", "board_name", "bios_vendor", "bios_version", "bios_date"):
         group, _, rest = name.partition("_")
         key = f"bios.{rest}" if group == "bios" else f"machine.{name}"
         facts[key] = text(root / "sys/class/dmi/id" / name)
     for path in sorted((cpu / "vulnerabilities").glob("*")):
         facts[f"mitigations.{path.name}"] = text(path)
+    for pool in sorted((root / "sys/kernel/mm/hugepages").glob("hugepages-*kB")):
+        facts[f"memory.{pool.name}"] = text(pool / "nr_hugepages")
     module = {"svm": "kvm_amd", "vmx": "kvm_intel"}.get(isa(root), "")
-    for path in sorted((root / "sys/module" / module / "parameters").glob("*")) if module else ():
-        facts[f"{module}.{path.name}"] = text(path)
+    for name in filter(None, ("kvm", module)):
+        for path in sorted((root / "sys/module" / name / "parameters").glob("*")):
+            facts[f"{name}.{path.name}"] = text(path)
     for pf in sriov.physical_functions(root):
         device = root / "sys/bus/pci/devices" / pf.address
         facts[f"nic.{pf.address}.id"] = f"{text(device / 'vendor')}:{text(device / 'device')}"
@@ -94,6 +111,26 @@ def fingerprint(root: Path = ROOT) -> dict[str, str]:
         facts[f"nic.{pf.address}.firmware"] = pf.firmware
         facts[f"nic.{pf.address}.vfs"] = str(len(pf.vfs))
     return dict(sorted(facts.items()))
+
+
+def _seen_by_xen(root: Path) -> dict[str, object]:
+    """What Xen keeps from its control domain. `isolated`: the cores it has none of."""
+    info = xen_info.info()
+    own = len(present_cpus(root)) if "dom0_vcpus_pin" in info.commandline.split() else info.cores
+    return {
+        "virtualization": isa(root) if info.hvm else "",
+        "nested_paging": info.hap,
+        "cores": info.cores,
+        "isolated": tuple(range(own, info.cores)),
+        "memory_mib": info.memory_mib,
+        "xen": {
+            "version": info.version,
+            "scheduler": info.scheduler,
+            "commandline": info.commandline,
+            "free_mib": info.free_mib,
+            "directio": info.directio,
+        },
+    }
 
 
 def stack_of(cmdline: str) -> str:
@@ -107,6 +144,11 @@ def _nested_paging(flavour: str, flags: set[str], root: Path) -> bool:
     module, parameter = ("kvm_amd", "npt") if flavour == "svm" else ("kvm_intel", "ept")
     setting = text(root / "sys/module" / module / "parameters" / parameter)
     return setting in ("Y", "1") if setting else parameter in flags
+
+
+def _interrupt_remapping(root: Path) -> bool:
+    """Whether devices' interrupts go through the IOMMU: the kernel puts IR- before the names of such controllers."""
+    return " IR-" in text(root / "proc/interrupts")
 
 
 def _os_name(root: Path) -> str:

@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
-from . import counters, network, qemu, records, sriov
+from . import bare, counters, kvm, network, nohype, qemu, records, sriov, xen
 from . import spec as specs
 from .errors import AgentError
-from .qmp import Qmp
 from .records import Record
 from .spec import Spec
-from .system import ROOT, isolated_cpus, memory_kib, number, online_cpus, run, text
+from .system import ROOT, online_cpus, run, text
 from .wait import until
 
-START_SECONDS = 120.0  # until QEMU has built the machine; filling hugepages is the long part on emulated hosts
-HUGEPAGE_MIB = 2
+
+class Machine(Protocol):
+    """What holds guests of a kind: a module."""
+
+    def check_resources(self, spec: Spec, root: Path) -> None:
+        """Raises AgentError where the host cannot hold the guest; cores are looked at already."""
+
+    def console_log(self, name: str, root: Path) -> Path:
+        """Where the guest's console goes."""
+
+    def launch(self, spec: Spec, record: Record, given: qemu.Resources, messages: Path, root: Path) -> Record:
+        """Make the guest, ready to run; the record with its process. Raises AgentError."""
+
+    def resume(self, record: Record, root: Path) -> None:
+        """Let it run."""
+
+    def clear(self, record: Record, root: Path) -> None:
+        """Free what it held, also where its launch failed half-way. Its unit has been stopped. Raises AgentError."""
+
+
+_MACHINES: Mapping[str, Machine] = {"kvm": kvm, "bare": bare, "hvm": xen, "pvh": xen}
+RECLAIM_SECONDS = 30.0  # until Linux has a guest's cores back: 30 ms each where it was measured, on an emulated host
 
 
 def create(document: object, root: Path = ROOT) -> dict[str, object]:
@@ -51,18 +71,30 @@ def create(document: object, root: Path = ROOT) -> dict[str, object]:
 
 def listing(root: Path = ROOT) -> list[dict[str, object]]:
     """Every guest of this boot, ended ones too."""
-    return [r.document(running=records.is_running(r, root)) for r in records.load_all(root) if r.ready]
+    known = [nohype.refreshed(record, root) for record in records.load_all(root) if record.ready]
+    return [record.document(running=records.is_running(record, root)) for record in known]
 
 
 def destroy(name: str, root: Path = ROOT) -> list[dict[str, object]]:
     """Stop a guest; its record stays for its exits. Doing it again changes nothing."""
     with records.lock(root):
-        found = {record.name: record for record in settle(root)}
-        if name not in found:
-            near = difflib.get_close_matches(name, found, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise AgentError(f"no guest {name!r} since this host booted{hint}", fix="see: nohype-host guest list")
-        return [_stop(found[name], root).document(running=False)]
+        return [_stop(_known(name, root), root).document(running=False)]
+
+
+def kill(name: str, root: Path = ROOT) -> dict[str, object]:
+    """End a guest that has no hypervisor, by NMI; its QEMU stays and tells of its end until it is destroyed."""
+    with records.lock(root):
+        record = _known(name, root)
+        if record.stopped or not record.may_disengage:
+            what = "has ended" if record.stopped else f"is one of stack {record.stack}, whose hypervisor is there"
+            raise AgentError(
+                f"guest {name!r} {what}: there is nothing to kill",
+                where="nohype-host guest kill",
+                fix=f"nohype-host guest destroy {name}",
+            )
+        record = nohype.kill(record, root)
+        records.save(record, root)
+        return record.document(running=True)
 
 
 def destroy_all(root: Path = ROOT) -> list[dict[str, object]]:
@@ -72,7 +104,10 @@ def destroy_all(root: Path = ROOT) -> list[dict[str, object]]:
 
 
 def settle(root: Path = ROOT) -> list[Record]:
-    """Clear away after guests that ended by themselves and after killed `guest create`s. Needs the lock."""
+    """Clear away after guests that ended by themselves and after killed `guest create`s. Needs the lock.
+
+    Of those that run, what the kernel says is kept: when their QEMU has ended, nobody can tell any more.
+    """
     kept = []
     for record in records.load_all(root):
         if not record.ready:
@@ -81,7 +116,10 @@ def settle(root: Path = ROOT) -> list[Record]:
         elif not record.stopped and not records.is_running(record, root):
             kept.append(_stop(record, root))
         else:
-            kept.append(record)
+            fresh = nohype.refreshed(record, root)
+            if fresh != record:
+                records.save(fresh, root)
+            kept.append(fresh)
     return kept
 
 
@@ -92,58 +130,17 @@ def vfs_in_use(root: Path = ROOT) -> dict[str, str]:
 
 def check_resources(spec: Spec, running: list[Record], root: Path = ROOT) -> None:
     """Raises AgentError where the host cannot hold the guest beside the running ones."""
-    if not (root / "dev/kvm").exists():
-        raise AgentError(
-            "no /dev/kvm",
-            where="/dev/kvm",
-            fix="provision and activate the stack; is virtualization on in the firmware's setup?",
-        )
     owners = {cpu: record.name for record in running for cpu in record.cpus}
     taken = [f"{cpu} (guest {owners[cpu]})" for cpu in spec.cpus if cpu in owners]
     if taken:
         raise AgentError(f"cores already pinned: {', '.join(taken)}", where="guest spec: cpus", fix="name free cores")
-    if spec.hugepages:
-        pool = root / "sys/kernel/mm/hugepages/hugepages-2048kB"
-        free = number(pool / "free_hugepages") * HUGEPAGE_MIB
-        if free < spec.memory_mib:
-            total = number(pool / "nr_hugepages") * HUGEPAGE_MIB
-            raise AgentError(
-                f"{spec.memory_mib} MiB of 2 MiB pages wanted, {free} of {total} MiB are free",
-                where="guest spec: memory_mib",
-                fix="destroy guests, or raise nohype_hugepages_2m in the inventory, provision and reboot",
-            )
-    else:
-        free = memory_kib("MemAvailable", root) // 1024
-        if free < spec.memory_mib:
-            raise AgentError(
-                f"{spec.memory_mib} MiB wanted, {free} MiB of the host's memory are available",
-                where="guest spec: memory_mib",
-                fix="destroy guests, or ask for less",
-            )
+    _MACHINES[spec.kind].check_resources(spec, root)
 
 
 def free_number(running: list[Record]) -> int:
     """The lowest number no running guest has."""
     used = {record.number for record in running}
     return next(number for number in range(len(used) + 1) if number not in used)
-
-
-def own_cores(cpus: tuple[int, ...], root: Path = ROOT) -> tuple[int, ...]:
-    """Where the other threads of a pinned guest's QEMU run: the host's own cores, never the guest's."""
-    online = set(online_cpus(root))
-    return tuple(sorted(online - set(isolated_cpus(root)) - set(cpus) or online - set(cpus)))
-
-
-def log_folder(name: str, root: Path = ROOT) -> Path:
-    return root / "var/lib/nohype/guests" / name
-
-
-def console_socket(name: str, root: Path = ROOT) -> Path:
-    return records.folder(root) / f"{name}.console"
-
-
-def _qmp_socket(name: str, root: Path) -> Path:
-    return records.folder(root) / f"{name}.qmp"
 
 
 def _allocate(spec: Spec, running: list[Record], root: Path) -> tuple[Record, qemu.Resources]:
@@ -155,20 +152,24 @@ def _allocate(spec: Spec, running: list[Record], root: Path) -> tuple[Record, qe
         mac, vf_address, tap = vf.mac, vf.address, ""
     else:
         placement = network.place(network.own_address(network.BRIDGE, root), own)
-        mac, vf_address, tap = network.guest_mac(spec.name, root), "", f"nhtap{own}"
+        # Xen's own scripts make the interface of a domain.
+        mac, vf_address, tap = network.guest_mac(spec.name, root), "", "" if spec.on_xen else f"nhtap{own}"
     record = Record(
         name=spec.name,
         stack=spec.stack,
+        kind=spec.kind,
         address=placement.address,
         mac=mac,
         vf=vf_address,
         image=spec.image,
+        vcpus=spec.vcpus,
         vcpu_threads=(),
+        domain=0,
         cpus=spec.cpus,
         memory_mib=spec.memory_mib,
         started_at=0.0,
         unit=f"nohype-guest-{spec.name}.service",
-        console=str(log_folder(spec.name, root) / "console.log"),
+        console=str(_MACHINES[spec.kind].console_log(spec.name, root)),
         number=own,
         tap=tap,
         pid=0,
@@ -177,9 +178,13 @@ def _allocate(spec: Spec, running: list[Record], root: Path) -> tuple[Record, qe
         stopped=False,
         base=(),
         final=(),
+        engagement=records.Engagement(),
+        stub=(),
+        ending=False,
     )
     given = qemu.Resources(
         image=specs.image_folder(spec, root),
+        kernel=specs.kernel(spec, root),
         address=placement.address,
         gateway=placement.gateway,
         netmask=placement.netmask,
@@ -188,8 +193,8 @@ def _allocate(spec: Spec, running: list[Record], root: Path) -> tuple[Record, qe
         vf=vf_address,
         vhost=(root / "dev/vhost-net").exists(),
         console_log=Path(record.console),
-        console_socket=console_socket(spec.name, root),
-        qmp_socket=_qmp_socket(spec.name, root),
+        console_socket=kvm.console_socket(spec.name, root),
+        qmp_socket=kvm.qmp_socket(spec.name, root),
     )
     records.save(record, root)
     return record, given
@@ -200,8 +205,9 @@ def _free_vf(root: Path) -> tuple[sriov.VirtualFunction, str]:
     device = sriov.find_pf(sriov.read_config(root).pf, root)
     used = vfs_in_use(root)
     pf = next(pf for pf in sriov.physical_functions(root, guests=used) if pf.address == device.name)
+    driver = sriov.guest_driver(root)
     for vf in pf.vfs:
-        if vf.driver == "vfio-pci" and not vf.guest:
+        if vf.driver == driver and not vf.guest:
             return vf, pf.netdev
     owners = ", ".join(f"{vf.address}: {vf.guest or vf.driver or 'no driver'}" for vf in pf.vfs)
     raise AgentError(
@@ -212,64 +218,38 @@ def _free_vf(root: Path) -> tuple[sriov.VirtualFunction, str]:
 
 
 def _start(spec: Spec, record: Record, given: qemu.Resources, root: Path) -> dict[str, object]:
-    folder = log_folder(spec.name, root)
-    messages = folder / "qemu.log"
+    machine = _MACHINES[spec.kind]
+    folder = records.log_folder(spec.name, root)
+    messages = folder / records.MESSAGES
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o755, parents=True)
-    if record.tap:
-        network.add_tap(record.tap)
-    aside = own_cores(spec.cpus, root) if spec.cpus else ()
-    run(qemu.unit_argv(record.unit, qemu.argv(spec, given), messages=messages, cpus=aside))
-    pid = int(run(["systemctl", "show", "--property=MainPID", "--value", record.unit]).strip() or "0")
     try:
-        with _connect(given.qmp_socket, pid, root) as qmp:
-            record = record._replace(pid=pid, pid_start=records.process_start(pid, root))
-            record = record._replace(vcpu_threads=qmp.vcpu_threads())
-            _pin(record)
-            record = record._replace(base=_earlier_counts(record, root), started_at=time.time(), ready=True)
-            records.save(record, root)
-            qmp.execute("cont")
+        record = machine.launch(spec, record, given, messages, root)._replace(started_at=time.time(), ready=True)
+        records.save(record, root)
+        machine.resume(record, root)
+    except nohype.RefusedError:
+        raise
     except (AgentError, OSError) as error:
         said = " | ".join(text(messages).splitlines()[-3:]) or str(error)
-        raise AgentError(f"QEMU did not start the guest: {said}", where=record.unit, fix=f"see {messages}") from None
+        raise AgentError(f"the guest did not start: {said}", where=record.unit, fix=f"see {messages}") from None
     return record.document(running=True)
 
 
-def _connect(path: Path, pid: int, root: Path) -> Qmp:
-    """QEMU's QMP socket as soon as it listens. Raises AgentError when QEMU ends first."""
-    connections: list[Qmp] = []
-
-    def listens() -> bool:
-        try:
-            connections.append(Qmp(path, seconds=START_SECONDS))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return not records.process_start(pid, root)
-        return True
-
-    until(listens, seconds=START_SECONDS, what="QEMU's start")
-    if not connections:
-        raise AgentError("QEMU ended")
-    return connections[0]
-
-
-def _pin(record: Record) -> None:
-    for thread, cpu in zip(record.vcpu_threads, record.cpus, strict=False):  # no cpus: nothing is pinned
-        os.sched_setaffinity(thread, {cpu})
-
-
-def _earlier_counts(record: Record, root: Path) -> tuple[records.Row, ...]:
-    """What ended threads with the same ids have left in the kernel's table."""
-    histogram = counters.read(root)
-    if histogram is None:
-        return ()
-    threads = set(record.vcpu_threads)
-    return tuple((*key, count) for key, count in histogram.counts.items() if key[0] in threads)
+def _known(name: str, root: Path) -> Record:
+    found = {record.name: record for record in settle(root)}
+    if name in found:
+        return found[name]
+    near = difflib.get_close_matches(name, found, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise AgentError(f"no guest {name!r} since this host booted{hint}", fix="see: nohype-host guest list")
 
 
 def _stop(record: Record, root: Path) -> Record:
     """End the guest if it runs, keep its final counts, free what it held."""
     if record.stopped:
         return record
+    record = record._replace(ending=True)
+    records.save(record, root)
     _clear(record, root)
     record = record._replace(final=counters.rows_of(record, counters.read(root)), stopped=True)
     records.save(record, root)
@@ -277,20 +257,32 @@ def _stop(record: Record, root: Path) -> Record:
 
 
 def _clear(record: Record, root: Path) -> None:
-    """Stop the unit and remove tap and sockets; each whether or not it exists."""
+    """Stop the unit and free what it held; each whether or not it exists."""
     run(["systemctl", "stop", record.unit], check=False)
     if record.pid and records.is_running(record, root):
-        raise AgentError("QEMU does not end", where=f"{record.unit}, process {record.pid}", fix="reboot the host")
-    if record.tap:
-        network.delete_tap(record.tap, root)
-    for path in (_qmp_socket(record.name, root), console_socket(record.name, root)):
-        path.unlink(missing_ok=True)
+        raise AgentError(
+            "the guest's process does not end", where=f"{record.unit}, process {record.pid}", fix="reboot the host"
+        )
+    _MACHINES[record.kind].clear(record, root)
+    if record.may_disengage:
+        _await_cores(record, root)
+
+
+def _await_cores(record: Record, root: Path) -> None:
+    """Until Linux has the guest's cores again."""
+    until(
+        lambda: set(record.cpus) <= set(online_cpus(root)),
+        seconds=RECLAIM_SECONDS,
+        what=f"the return of cores {', '.join(map(str, record.cpus))} of guest {record.name} to the host",
+        where="/sys/devices/system/cpu/online",
+        fix="echo 1 > /sys/devices/system/cpu/cpuN/online for each that is missing, or reboot the host",
+    )
 
 
 def _drop_old_logs(known: list[Record], root: Path) -> None:
     """Logs of earlier boots' guests go when a new guest comes; those of this boot stay."""
     names = {record.name for record in known}
-    for folder in (root / "var/lib/nohype/guests").glob("*"):
+    for folder in records.log_folder("", root).glob("*"):
         if folder.name not in names:
             with contextlib.suppress(OSError):
                 shutil.rmtree(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from . import units
 from .spec import Spec
 
 PROGRAM = "qemu-system-x86_64"
@@ -14,6 +15,7 @@ class Resources(NamedTuple):
     """What the host gave to one guest."""
 
     image: Path  # folder of the guest image
+    kernel: Path
     address: str
     gateway: str
     netmask: str
@@ -29,8 +31,9 @@ class Resources(NamedTuple):
 def kernel_cmdline(spec: Spec, given: Resources) -> str:
     """A panic ends the guest at once (`panic=-1` with QEMU's -no-reboot), so that nobody waits for a dead one."""
     network = f"ip={given.address}::{given.gateway}:{given.netmask}:{spec.name}:eth0:none"
-    base = f"root=/dev/vda rw console=ttyS0 net.ifnames=0 {network} panic=-1 quiet"
-    return f"{base} {spec.extra_cmdline}".rstrip()
+    console, disk = ("hvc0", "/dev/xvda") if spec.on_xen else ("ttyS0", "/dev/vda")
+    base = f"console={console} net.ifnames=0 {network} panic=-1 quiet {spec.extra_cmdline}".rstrip()
+    return base if spec.disengage else f"root={disk} rw {base}"
 
 
 def argv(spec: Spec, given: Resources) -> list[str]:
@@ -49,8 +52,20 @@ def argv(spec: Spec, given: Resources) -> list[str]:
             *("-netdev", f"tap,id=net0,ifname={given.tap},script=no,downscript=no,vhost={vhost}"),
             *("-device", f"virtio-net-pci,netdev=net0,mac={given.mac},romfile="),
         ]
-    # snapshot=on: writes go to a file QEMU has already unlinked, gone with the process however it ends.
-    disk = f"if=none,id=root,file={given.image}/rootfs.qcow2,format=qcow2,snapshot=on,cache=unsafe"
+    if spec.disengage:  # no device but the network card: the others need a hypervisor. Its root is in its memory.
+        initrd = "initrd-ram.img"
+        devices = nic
+    else:
+        initrd = "initrd.img"
+        # snapshot=on: writes go to a file QEMU has already unlinked, gone with the process however it ends.
+        disk = f"if=none,id=root,file={given.image}/rootfs.qcow2,format=qcow2,snapshot=on,cache=unsafe"
+        devices = [
+            *("-drive", disk),
+            *("-device", "virtio-blk-pci,drive=root"),
+            *nic,
+            *("-object", "rng-random,id=rng,filename=/dev/urandom"),
+            *("-device", "virtio-rng-pci,rng=rng"),
+        ]
     console = f"socket,id=console,path={given.console_socket},server=on,wait=off,logfile={given.console_log}"
     return [
         PROGRAM,
@@ -64,14 +79,10 @@ def argv(spec: Spec, given: Resources) -> list[str]:
         *("-m", f"{spec.memory_mib}M"),
         *memory,
         *(("-overcommit", "cpu-pm=on") if spec.idle_in_guest else ()),
-        *("-kernel", f"{given.image}/vmlinuz"),
-        *("-initrd", f"{given.image}/initrd.img"),
+        *("-kernel", str(given.kernel)),
+        *("-initrd", f"{given.image}/{initrd}"),
         *("-append", kernel_cmdline(spec, given)),
-        *("-drive", disk),
-        *("-device", "virtio-blk-pci,drive=root"),
-        *nic,
-        *("-object", "rng-random,id=rng,filename=/dev/urandom"),
-        *("-device", "virtio-rng-pci,rng=rng"),
+        *devices,
         *("-chardev", console),
         *("-serial", "chardev:console"),
         *("-qmp", f"unix:{given.qmp_socket},server=on,wait=off"),
@@ -83,12 +94,6 @@ def unit_argv(unit: str, command: list[str], *, messages: Path, cpus: tuple[int,
 
     `cpus` is where QEMU's own threads may run (empty: anywhere). VFIO pins the guest's memory, hence no memlock limit.
     """
-    affinity = [f"--property=CPUAffinity={','.join(map(str, cpus))}"] if cpus else []
-    return [
-        *("systemd-run", "--quiet", "--collect", "--expand-environment=no", f"--unit={unit}"),
-        *("--property=Type=exec", "--property=LimitMEMLOCK=infinity", "--property=TimeoutStopSec=15"),
-        f"--property=StandardError=append:{messages}",
-        *affinity,
-        "--",
-        *command,
-    ]
+    affinity = [f"CPUAffinity={','.join(map(str, cpus))}"] if cpus else []
+    properties = ("Type=exec", "LimitMEMLOCK=infinity", "TimeoutStopSec=15", f"StandardError=append:{messages}")
+    return units.argv(unit, (*properties, *affinity), command)

@@ -15,8 +15,30 @@ from typing import Any, NamedTuple
 from .errors import AgentError
 from .system import ROOT, text
 
+MESSAGES = "messages.log"  # in a guest's folder: what the program says that holds it
+
 # One row of the kernel's table: thread id, vCPU, exit code, count.
 Row = tuple[int, int, int, int]
+
+
+class Histogram(NamedTuple):
+    """The kernel's table. `counts` by (thread id, vCPU, exit code); on Xen domains stand for threads."""
+
+    counts: dict[tuple[int, int, int], int]
+    dropped: int
+
+
+class Engagement(NamedTuple):
+    """Whether a guest still has its hypervisor (harness.guests.model.Engagement). All empty for ordinary stacks."""
+
+    state: str = ""  # "engaged" (with a hypervisor, may leave it), "disengaged", "killed" (left it, and is dead)
+    refused: str = ""  # errno's name of the last disengagement the host refused
+    cause: str = ""  # of the kill: "exit", "asked" (or its QEMU was ended), "memory" (was taken away), "torn down"
+    vcpu: int = -1  # that made the VM exit below
+    reason: str = ""  # of the exit, as the CPU vendor names it
+    exit_info_1: str = ""  # hexadecimal, as are the next two
+    exit_info_2: str = ""
+    rip: str = ""
 
 
 class Record(NamedTuple):
@@ -24,11 +46,14 @@ class Record(NamedTuple):
 
     name: str
     stack: str
+    kind: str  # of its spec
     address: str
     mac: str
     vf: str
     image: str
-    vcpu_threads: tuple[int, ...]
+    vcpus: int
+    vcpu_threads: tuple[int, ...]  # none on Xen
+    domain: int  # Xen's number for it; 0 on KVM
     cpus: tuple[int, ...]
     memory_mib: int
     started_at: float  # seconds since the epoch
@@ -36,12 +61,19 @@ class Record(NamedTuple):
     console: str
     number: int  # of the guest's address and tap among running guests
     tap: str  # "" for a VF
-    pid: int  # of QEMU; 0 until it runs
+    pid: int  # of QEMU, or of the xl that watches the domain; 0 until it runs
     pid_start: str  # start time of that process: a later process with the same id is not the guest
     ready: bool  # False while `guest create` works on it
     stopped: bool
     base: tuple[Row, ...]  # counts of earlier threads that had the same ids
     final: tuple[Row, ...]  # the guest's own counts at its end (only when stopped)
+    engagement: Engagement  # as last seen
+    stub: tuple[Row, ...]  # exits after disengagement, as last seen: the kernel's table lacks them
+    ending: bool  # its end is now the host's doing: of a guest without hypervisor nothing is looked at any more
+
+    @property
+    def may_disengage(self) -> bool:
+        return bool(self.engagement.state)
 
     def document(self, *, running: bool) -> dict[str, object]:
         """The guest as the control node knows it (harness.guests.model.Guest)."""
@@ -59,11 +91,18 @@ class Record(NamedTuple):
             "started_at": self.started_at,
             "unit": self.unit,
             "console": self.console,
+            "engagement": self.engagement._asdict(),
+            "vcpus": self.vcpus,
         }
 
 
 def folder(root: Path = ROOT) -> Path:
     return root / "run/nohype/guests"
+
+
+def log_folder(name: str, root: Path = ROOT) -> Path:
+    """What a guest and its programs said."""
+    return root / "var/lib/nohype/guests" / name
 
 
 @contextmanager
@@ -107,7 +146,7 @@ def load_all(root: Path = ROOT) -> list[Record]:
 
 
 def is_running(record: Record, root: Path = ROOT) -> bool:
-    """Whether the very QEMU process of the record is alive."""
+    """Whether the very process of the record is alive."""
     if record.stopped or not record.pid:
         return False
     return process_start(record.pid, root) == record.pid_start
@@ -122,6 +161,7 @@ def process_start(pid: int, root: Path = ROOT) -> str:
 def _parse(document: dict[str, Any]) -> Record:
     for key in ("vcpu_threads", "cpus"):
         document[key] = tuple(document[key])
-    for key in ("base", "final"):
+    for key in ("base", "final", "stub"):
         document[key] = tuple(tuple(row) for row in document[key])
+    document["engagement"] = Engagement(*document["engagement"])
     return Record(**document)

@@ -7,14 +7,17 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from . import xen_info
 from .errors import AgentError
-from .system import ROOT, online_cpus, text
+from .system import ROOT, on_xen, online_cpus, text
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _STACK = re.compile(r"[a-z0-9][a-z0-9-]*")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a folder's name, never a path
 _CPU_FLAGS = re.compile(r"(,[+-]?[a-z0-9_.-]+(=[A-Za-z0-9_.-]+)?)*")
-IMAGE_FILES = ("vmlinuz", "initrd.img", "rootfs.qcow2", "manifest.json")
+XEN_KINDS = ("hvm", "pvh")  # xl.cfg(5): type
+KINDS = ("kvm", "bare", *XEN_KINDS)
+IMAGE_FILES = ("vmlinuz", "initrd.img", "rootfs.qcow2", "initrd-ram.img", "manifest.json")
 
 
 class Spec(NamedTuple):
@@ -31,6 +34,12 @@ class Spec(NamedTuple):
     idle_in_guest: bool = False
     extra_cmdline: str = ""
     cpu_flags: str = ""
+    disengage: bool = False
+    kind: str = "kvm"
+
+    @property
+    def on_xen(self) -> bool:
+        return self.kind in XEN_KINDS
 
 
 def parse(document: object, root: Path = ROOT) -> Spec:
@@ -56,6 +65,8 @@ def parse(document: object, root: Path = ROOT) -> Spec:
         idle_in_guest=_flag(document, "idle_in_guest"),
         extra_cmdline=_text(document, "extra_cmdline"),
         cpu_flags=_text(document, "cpu_flags"),
+        disengage=_flag(document, "disengage"),
+        kind=_text(document, "kind") or "kvm",
     )
     _check(spec, root)
     return spec
@@ -65,20 +76,37 @@ def image_folder(spec: Spec, root: Path = ROOT) -> Path:
     return root / "var/lib/nohype/guest-images" / spec.image
 
 
+def kernel(spec: Spec, root: Path = ROOT) -> Path:
+    """The image's; for a guest that leaves its hypervisor the very kernel this host runs, which is made for both."""
+    if spec.disengage:
+        return root / "boot" / f"vmlinuz-{text(root / 'proc/sys/kernel/osrelease')}"
+    return image_folder(spec, root) / "vmlinuz"
+
+
 def _check(spec: Spec, root: Path) -> None:
     if not _NAME.fullmatch(spec.name):
         raise _wrong("name", f"{spec.name!r}: 1 to 40 of a-z, 0-9 and '-', not beginning with '-'")
     if not _STACK.fullmatch(spec.stack):
         raise _wrong("stack", f"{spec.stack!r}: a-z, 0-9 and '-' only")
-    online = online_cpus(root)
+    if spec.kind not in KINDS:
+        raise _wrong("kind", f"{spec.kind!r}: one of {', '.join(KINDS)}")
+    if spec.on_xen != on_xen(root):
+        running = "Xen" if on_xen(root) else "KVM"
+        raise _wrong("kind", f"{spec.kind!r}: this host runs {running}")
+    if spec.kind == "bare" and (spec.nic != "vf" or not spec.cpus):
+        raise _wrong("kind", "'bare': needs a virtual function and a core")
+    if spec.kind == "pvh" and spec.nic == "vf":
+        raise _wrong("nic", "'vf': Xen gives PCI functions to HVM guests, not to PVH ones")
+    # Xen's control domain sees its own vCPUs, not the machine's cores; Xen itself refuses what is not there.
+    online = tuple(range(xen_info.info().cores)) if spec.on_xen else online_cpus(root)
     if not 1 <= spec.vcpus <= len(online):
         raise _wrong("vcpus", f"{spec.vcpus}: this host has {len(online)} cores online, so 1 to {len(online)}")
     if spec.memory_mib < 64:
         raise _wrong("memory_mib", f"{spec.memory_mib}: a Linux guest needs at least 64 MiB")
     if spec.hugepages and spec.memory_mib % 2:
         raise _wrong("memory_mib", f"{spec.memory_mib}: must be even with 2 MiB hugepages")
-    if spec.nic not in ("virtio", "vf"):
-        raise _wrong("nic", f"{spec.nic!r}: 'virtio' or 'vf'")
+    if spec.nic not in ("bridge", "vf"):
+        raise _wrong("nic", f"{spec.nic!r}: 'bridge' or 'vf'")
     if spec.cpus:
         if len(spec.cpus) != spec.vcpus:
             raise _wrong("cpus", f"{len(spec.cpus)} cores for {spec.vcpus} vCPUs: one core for each, or none at all")
@@ -86,11 +114,11 @@ def _check(spec: Spec, root: Path) -> None:
             raise _wrong("cpus", f"{list(spec.cpus)}: a core is named twice")
         absent = sorted(set(spec.cpus) - set(online))
         if absent:
-            raise _wrong(
-                "cpus", f"cores {absent} are not online; online: {text(root / 'sys/devices/system/cpu/online')}"
-            )
+            raise _wrong("cpus", f"cores {absent} are not online; online: {', '.join(map(str, online))}")
         if set(spec.cpus) >= set(online):
             raise _wrong("cpus", "no core is left for the host itself")
+    if spec.disengage:
+        _check_disengage(spec, root)
     if not _CPU_FLAGS.fullmatch(spec.cpu_flags):
         raise _wrong("cpu_flags", f"{spec.cpu_flags!r}: QEMU flags, each with its comma, such as ',-kvmclock'")
     if not spec.extra_cmdline.isprintable() or not spec.extra_cmdline.isascii():
@@ -106,6 +134,24 @@ def _check(spec: Spec, root: Path) -> None:
             f"(images here: {', '.join(there) or 'none'})",
             where=str(folder),
             fix=f"provision the host with this image: nohype provision --stack {spec.stack}",
+        )
+
+
+def _check_disengage(spec: Spec, root: Path) -> None:
+    """What a guest without hypervisor needs for itself: cores, memory and a network card."""
+    if not spec.cpus:
+        raise _wrong("cpus", "a guest that disengages needs a core of its own for each vCPU")
+    if 0 in spec.cpus:
+        raise _wrong("cpus", "core 0 cannot be taken from Linux, so no guest that disengages can have it")
+    if not spec.hugepages:
+        raise _wrong("hugepages", "must be true for a guest that disengages: all of its memory is there beforehand")
+    if spec.nic != "vf":
+        raise _wrong("nic", "must be 'vf' for a guest that disengages: virtio needs a hypervisor")
+    if not kernel(spec, root).is_file():
+        raise AgentError(
+            "the running kernel's own file is missing; a guest that disengages is booted from it",
+            where=str(kernel(spec, root)),
+            fix="provision the host again: nohype provision --stack nohype",
         )
 
 

@@ -10,10 +10,15 @@ from typing import Any, NamedTuple
 
 from . import network
 from .errors import AgentError
-from .system import ROOT, link_name, number, run, text, write
+from .system import ROOT, link_name, number, on_xen, run, text, write
 
 CONFIG = "etc/nohype/sriov.json"
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
+
+
+def guest_driver(root: Path = ROOT) -> str:
+    """The host's driver of VFs that guests may have."""
+    return "pciback" if on_xen(root) else "vfio-pci"
 
 
 class VirtualFunction(NamedTuple):
@@ -102,7 +107,7 @@ def physical_functions(
     found = []
     for path in sorted((root / "sys/bus/pci/devices").glob("*/sriov_totalvfs")):
         device = path.parent
-        netdev = _netdev(device)
+        netdev = netdev_of(device)
         asked = ask(netdev)
         found.append(
             PhysicalFunction(
@@ -170,15 +175,17 @@ def plan_creation(config: Config, root: Path = ROOT, *, used: Mapping[str, str] 
     The PF is brought up first: while it is down a VF's driver waits in vain for its mailbox.
     """
     device = find_pf(config.pf, root)
-    netdev = _netdev(device)
+    netdev = netdev_of(device)
     total = number(device / "sriov_totalvfs")
     if not 1 <= config.vfs <= total:
         raise AgentError(f"{config.vfs} VFs wanted; {device.name} can have 1 to {total}", where=f"/{CONFIG}")
     actions = []
     if netdev and not number_hex(device / "net" / netdev / "flags") & 1:  # IFF_UP
         actions.append(Action(f"bring {netdev} up", argv=("ip", "link", "set", "dev", netdev, "up")))
-    if not (root / "sys/bus/pci/drivers/vfio-pci").is_dir():
-        actions.append(Action("load vfio-pci", argv=("modprobe", "vfio-pci")))
+    driver = guest_driver(root)
+    if not (root / "sys/bus/pci/drivers" / driver).is_dir():
+        module = "xen-pciback" if driver == "pciback" else driver
+        actions.append(Action(f"load {module}", argv=("modprobe", module)))
     now = number(device / "sriov_numvfs")
     if now != config.vfs:
         busy = [vf for vf in _vfs(device, used or {}, {}) if vf.guest]
@@ -198,26 +205,41 @@ def plan_creation(config: Config, root: Path = ROOT, *, used: Mapping[str, str] 
 
 
 def plan_binding(config: Config, root: Path = ROOT, *, macs: Mapping[int, str]) -> list[Action]:
-    """What is to be done until every VF has its MAC address (`macs`: those they have) and belongs to vfio-pci."""
+    """What is to be done until every VF has its MAC address (`macs`: those they have) and the driver for guests."""
     device = find_pf(config.pf, root)
-    netdev = _netdev(device)
+    netdev = netdev_of(device)
     pf_mac = text(device / "net" / netdev / "address")
+    driver = guest_driver(root)
     actions = []
     for vf in _vfs(device, {}, macs):
         wanted = config.macs[vf.number] if config.macs else network.mac(pf_mac, str(vf.number))
         if vf.mac != wanted:
             argv = ("ip", "link", "set", "dev", netdev, "vf", str(vf.number), "mac", wanted)
             actions.append(Action(f"VF {vf.number}: MAC address {wanted}", argv=argv))
-        if vf.driver == "vfio-pci":
-            continue
-        folder = root / "sys/bus/pci/devices" / vf.address
-        actions.append(Action(f"VF {vf.number}: for vfio-pci", path=folder / "driver_override", value="vfio-pci"))
-        if vf.driver:
-            unbind = folder / "driver" / "unbind"
-            actions.append(Action(f"VF {vf.number}: unbind {vf.driver}", path=unbind, value=vf.address))
-        probe = root / "sys/bus/pci/drivers_probe"
-        actions.append(Action(f"VF {vf.number}: bind {vf.address}", path=probe, value=vf.address))
+        actions += _rebinding(f"VF {vf.number}: ", vf.address, driver, root)
     return actions
+
+
+def bind(address: str, driver: str, root: Path = ROOT) -> None:
+    """Give a VF to a driver, which has been loaded. Raises AgentError where that does not take it."""
+    for action in _rebinding("", address, driver, root):
+        action.do()
+    if link_name(root / "sys/bus/pci/devices" / address / "driver") != driver:
+        raise AgentError(f"driver {driver} does not take it", where=address, fix="see dmesg")
+
+
+def _rebinding(title: str, address: str, driver: str, root: Path) -> list[Action]:
+    """What is to be done until a VF belongs to `driver`."""
+    folder = root / "sys/bus/pci/devices" / address
+    now = link_name(folder / "driver")
+    if now == driver:
+        return []
+    unbind = [Action(f"{title}unbind {now}", path=folder / "driver/unbind", value=address)] if now else []
+    return [
+        Action(f"{title}for {driver}", path=folder / "driver_override", value=driver),
+        *unbind,
+        Action(f"{title}bind {address}", path=root / "sys/bus/pci/drivers_probe", value=address),
+    ]
 
 
 def setup(root: Path = ROOT, *, used: Mapping[str, str] | None = None) -> dict[str, object]:
@@ -231,15 +253,16 @@ def setup(root: Path = ROOT, *, used: Mapping[str, str] | None = None) -> dict[s
         action.do()
         done.append(action.what)
     device = find_pf(config.pf, root)
-    netdev = _netdev(device)
+    netdev = netdev_of(device)
     for action in plan_binding(config, root, macs=vf_macs(netdev)):
         action.do()
         done.append(action.what)
     vfs = _vfs(device, used or {}, vf_macs(netdev))
-    unbound = [vf.address for vf in vfs if vf.driver != "vfio-pci"]
+    driver = guest_driver(root)
+    unbound = [vf.address for vf in vfs if vf.driver != driver]
     if unbound or len(vfs) != config.vfs:
         raise AgentError(
-            f"{len(vfs)} of {config.vfs} VFs exist, not bound to vfio-pci: {', '.join(unbound) or 'none'}",
+            f"{len(vfs)} of {config.vfs} VFs exist, not bound to {driver}: {', '.join(unbound) or 'none'}",
             where=device.name,
             fix="is the IOMMU on (intel_iommu=on or amd_iommu=on)? see dmesg",
         )
@@ -251,7 +274,8 @@ def number_hex(path: Path) -> int:
     return int(text(path, "0") or "0", 16)
 
 
-def _netdev(device: Path) -> str:
+def netdev_of(device: Path) -> str:
+    """The function's network device; "" where it has none."""
     return next((path.name for path in sorted((device / "net").glob("*"))), "")
 
 

@@ -52,7 +52,13 @@ def cpu_list(text: str) -> tuple[int, ...]:
     return tuple(cpus)
 
 
+def present_cpus(root: Path = ROOT) -> tuple[int, ...]:
+    """The machine's cores, those that guests without hypervisor have taken from Linux included."""
+    return cpu_list(text(root / "sys/devices/system/cpu/present"))
+
+
 def online_cpus(root: Path = ROOT) -> tuple[int, ...]:
+    """The cores Linux runs on."""
     return cpu_list(text(root / "sys/devices/system/cpu/online"))
 
 
@@ -103,8 +109,15 @@ def run(argv: Sequence[str], *, check: bool = True, seconds: float = 60) -> str:
     return done.stdout
 
 
+def on_xen(root: Path = ROOT) -> bool:
+    """Whether this Linux is Xen's control domain."""
+    return text(root / "sys/hypervisor/type") == "xen" and "control_d" in text(root / "proc/xen/capabilities")
+
+
 def isa(root: Path = ROOT) -> str:
-    """Which virtualization extension KVM uses here: "svm", "vmx", or "" where the CPU offers none."""
+    """Which virtualization extension the hypervisor uses here: "svm", "vmx", or "" where the CPU offers none."""
+    if on_xen(root):  # which hides both from its control domain
+        return {"AuthenticAMD": "svm", "GenuineIntel": "vmx"}.get(cpuinfo(root).get("vendor_id", ""), "")
     if (root / "sys/module/kvm_amd").is_dir():
         return "svm"
     if (root / "sys/module/kvm_intel").is_dir():

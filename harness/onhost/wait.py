@@ -8,10 +8,12 @@ from collections.abc import Callable
 from .errors import AgentError
 
 
-def until(check: Callable[[], bool], *, seconds: float, what: str, where: str = "", interval: float = 0.05) -> None:
+def until(
+    check: Callable[[], bool], *, seconds: float, what: str, where: str = "", fix: str = "", interval: float = 0.05
+) -> None:
     """Call `check` until it is true. Raises AgentError naming `what` was awaited after `seconds`."""
     deadline = time.monotonic() + seconds
     while not check():
         if time.monotonic() >= deadline:
-            raise AgentError(f"{what} did not happen within {seconds:g} s", where=where)
+            raise AgentError(f"{what} did not happen within {seconds:g} s", where=where, fix=fix)
         time.sleep(interval)

@@ -22,7 +22,13 @@ _SERVICES_SECONDS = 180.0
 _KNOCK_SECONDS = 5.0  # for each stage of one try to log in to a host that may be booting
 _SERVICES = ("nohype-counters.service", "nohype-exporter.service")
 _OF_SOME_STACKS = ("nohype-sriov.service",)
-_QUESTIONS = ("/proc/sys/kernel/random/boot_id", "/proc/cmdline", "/boot/grub/custom.cfg")
+_QUESTIONS = (
+    "/proc/sys/kernel/random/boot_id",
+    "/proc/cmdline",
+    "/proc/sys/kernel/osrelease",
+    "/boot/grub/custom.cfg",
+    "/sys/hypervisor/type",
+)
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,16 @@ class _Boot:
     """What a host runs, and what its boot entry for the stack would run."""
 
     id: str
+    release: str  # of the running kernel
     running: frozenset[str]  # the kernel's arguments
+    entry_release: str
     entry: frozenset[str]
+    same_hypervisor: bool  # Xen runs where the entry has it, and only there
 
     @property
     def fits(self) -> bool:
-        return bool(self.entry) and self.entry <= self.running
+        same_kernel = self.entry_release == self.release and self.entry <= self.running
+        return bool(self.entry) and same_kernel and self.same_hypervisor
 
 
 def activate(
@@ -47,7 +57,7 @@ def activate(
     seconds: float = REBOOT_SECONDS,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> float:
-    """Boot `host` into `stack`, verify that by the kernel's command line, wait for its services.
+    """Boot `host` into `stack`, verify that by the kernel's release and command line, wait for its services.
 
     Reboots only where the host does not run the stack's present boot entry, or `force_reboot` asks for it. Returns
     the seconds from the request to the host's SSH, 0 without a reboot.
@@ -77,7 +87,8 @@ def activate(
             boot = _boot(session, stack)
         if not boot.fits:
             raise ProvisionError(
-                f"the host did not boot entry nohype-{stack}; it runs with: {' '.join(sorted(boot.running))}",
+                f"the host did not boot entry nohype-{stack}, kernel {boot.entry_release}; "
+                f"it runs {boot.release} with: {' '.join(sorted(boot.running))}",
                 where=host.name,
                 fix="does its boot loader read /boot/grub/custom.cfg and the saved entry (GRUB_DEFAULT=saved)?",
             )
@@ -94,10 +105,15 @@ def _boot(session: HostSession, stack: str) -> _Boot:
     for part in re.split(r"^==> ", found.stdout, flags=re.MULTILINE)[1:]:
         name, _, text = part.partition(" <==\n")
         texts[name] = text.strip()
-    boot_id, running, menu = (texts[name] for name in _QUESTIONS)
+    boot_id, running, release, menu, hypervisor = (texts[name] for name in _QUESTIONS)
     marked = re.search(rf"^# BEGIN nohype-{re.escape(stack)}$(.*?)^# END ", menu, re.MULTILINE | re.DOTALL)
-    line = re.search(r"^\s*linux\s+\S+\s+(.*)$", marked[1], re.MULTILINE) if marked else None
-    return _Boot(boot_id, frozenset(running.split()), frozenset(line[1].split() if line else ()))
+    kernel = r"^\s*(?:linux|module2)\s+\S*/vmlinuz-(\S+)\s+(.*)$"
+    line = re.search(kernel, marked[1], re.MULTILINE) if marked else None
+    entry_release, arguments = line.groups() if line else ("", "")
+    entry_xen = bool(marked and "multiboot2" in marked[1])
+    same_hypervisor = entry_xen == (hypervisor == "xen")
+    running_words, entry_words = frozenset(running.split()), frozenset(arguments.split())
+    return _Boot(boot_id, release, running_words, entry_release, entry_words, same_hypervisor)
 
 
 def _reboot(session: HostSession) -> None:

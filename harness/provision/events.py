@@ -65,6 +65,9 @@ def message(result: Mapping[str, Any]) -> str:
     if failed:
         return "; ".join(dict.fromkeys(message(item) for item in failed))
     text = _without_prefixes(str(result.get("msg") or "no message"))
+    if text == "failed to validate":  # a file that its own program refuses: what that program said is the reason
+        said = f"{result.get('stderr') or ''}\n{result.get('stdout') or ''}".strip()
+        return f"{text}: {_tail(said)}"
     if "rc" not in result or not text.startswith("non-zero return code"):
         return _tail(text)
     stderr = str(result.get("stderr") or "").strip()

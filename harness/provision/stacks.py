@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from harness.config import nearest
-from harness.errors import InputError
+from harness.errors import InputError, UnavailableError
 from harness.hosts.model import Host
 from harness.paths import repo_root
 from harness.provision import agent_bundle
@@ -24,16 +24,29 @@ if TYPE_CHECKING:
 STACK_PLAYBOOKS: Mapping[str, str] = {
     "kvm": "stack_kvm.yml",
     "kvm-tuned": "stack_kvm_tuned.yml",
+    "nohype": "stack_nohype.yml",
+    "xen": "stack_xen.yml",
+    "xen-pvh": "stack_xen_pvh.yml",
+    "xen-tuned": "stack_xen_tuned.yml",
+    "bare": "stack_bare.yml",
 }
+KERNEL_FIX = "build it: nohype kernel build"
+# Stacks that boot a kernel of their own, which the control node builds.
+_KERNEL_STACKS = frozenset({"nohype"})
 # What the playbooks take from a host's inventory. Others (BMC, fidelity) change nothing on the host.
 _VARIABLES = (
     "nohype_bridge_address",
     "nohype_data_address",
     "nohype_data_pf",
+    "nohype_dom0_memory_mib",
+    "nohype_exporter_listen",
     "nohype_exporter_port",
+    "nohype_exporter_web",
     "nohype_extra_cmdline",
+    "nohype_extra_xen_cmdline",
     "nohype_hugepages_2m",
     "nohype_isolated_cores",
+    "nohype_kernel_release",
     "nohype_vfs",
 )
 
@@ -48,8 +61,29 @@ class Image(Protocol):
     def folder(self) -> Path: ...
 
 
-def digest(stack: str, image_digest: str, host: Host, *, playbooks: Path | None = None) -> str:
-    """What a provisioned host is made of: playbooks, nohype-host, guest image and the host's variables, as one hash."""
+class Kernel(Protocol):
+    """The NoHype kernel, as far as hosts are concerned (harness.kernel.image.KernelImage)."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def release(self) -> str: ...
+
+
+def needs_kernel(stack: str) -> bool:
+    """Whether hosts of `stack` boot the NoHype kernel."""
+    return stack in _KERNEL_STACKS
+
+
+def digest(stack: str, image_digest: str, host: Host, *, kernel_digest: str = "", playbooks: Path | None = None) -> str:
+    """What a provisioned host is made of, as one hash.
+
+    That is playbooks, nohype-host, guest image, the host's variables, and the kernel of stacks that boot their own.
+    """
     folder = playbooks or repo_root() / "playbooks"
     check(stack)
     summary = hashlib.sha256()
@@ -57,7 +91,8 @@ def digest(stack: str, image_digest: str, host: Host, *, playbooks: Path | None 
         summary.update(f"\0{path.relative_to(folder).as_posix()}\0".encode())
         summary.update(path.read_bytes())
     variables = {key: host.variables.get(key) for key in _VARIABLES}
-    rest = [stack, image_digest, agent_bundle.digest(), variables]
+    kernel = [kernel_digest] if needs_kernel(stack) else []
+    rest = [stack, image_digest, agent_bundle.digest(), variables, *kernel]
     summary.update(json.dumps(rest, sort_keys=True).encode())
     return summary.hexdigest()[:16]
 
@@ -68,15 +103,28 @@ def provision(
     *,
     inventory: Path,
     image: Image,
+    kernel: Kernel | None,
     artifacts: Path,
     on_event: OnEvent,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> PlaybookResult:
-    """Install on `hosts` what `stack` needs, its boot entry and `image`. Nothing is rebooted.
+    """Install on `hosts` what `stack` needs, its boot entry, `image`, and `kernel` where it boots that.
 
-    Changes nothing where all is there already. Raises InputError for an unknown stack, else as `run_playbook`.
+    Nothing is rebooted, and nothing is changed where all is there already. Raises InputError for an unknown stack,
+    UnavailableError where it needs a kernel and gets none, else as `run_playbook`.
     """
     playbook = _playbook(stack)
+    variables: dict[str, object] = {"nohype_image": {"digest": image.digest, "folder": str(image.folder)}}
+    kernel_digest = ""
+    if needs_kernel(stack):
+        if kernel is None:
+            raise UnavailableError(f"stack {stack} boots the NoHype kernel, and there is none", fix=KERNEL_FIX)
+        kernel_digest = kernel.digest
+        variables["nohype_kernel"] = {
+            "digest": kernel.digest,
+            "folder": str(kernel.folder),
+            "release": kernel.release,
+        }
     with tempfile.TemporaryDirectory(prefix="nohype-bundle-") as folder:
         bundle = agent_bundle.build(Path(folder, "nohype-host"))
         return run_playbook(
@@ -84,9 +132,11 @@ def provision(
             inventory=inventory,
             limit=",".join(host.name for host in hosts),
             extra_vars={
+                **variables,
                 "nohype_agent_bundle": str(bundle),
-                "nohype_image": {"digest": image.digest, "folder": str(image.folder)},
-                "nohype_digests": {host.name: digest(stack, image.digest, host) for host in hosts},
+                "nohype_digests": {
+                    host.name: digest(stack, image.digest, host, kernel_digest=kernel_digest) for host in hosts
+                },
             },
             artifacts=artifacts,
             on_event=on_event,

@@ -19,7 +19,7 @@ HOST_USER = "nohype"
 
 # TCG's virtual CPUs have one clock, but the kernel cannot know: without tsc=reliable it falls back to the ACPI timer,
 # whose every read is a port access.
-RACK_CMDLINE = "console=ttyS0,115200 tsc=reliable"
+RACK_CMDLINE = "console=ttyS0,115200 tsc=reliable no_timer_check"
 
 _GRUB_CFG = """\
 load_env
@@ -51,6 +51,7 @@ def recipe() -> RootRecipe:
             *("tiny-initramfs", "zstd", "kmod", "procps", "pciutils", "ethtool", "iproute2", "iputils-ping"),
             *("grub-pc-bin", "grub2-common", "ca-certificates", "libnss-myhostname", "xz-utils"),
             *("qemu-system-x86", "qemu-utils", "seabios", "ipxe-qemu", "python3-prometheus-client"),
+            *("xen-hypervisor-4.20-amd64", "xen-utils-4.20", "xenstore-utils", "qemu-system-xen"),
             *("sysbench", "iperf3", "sockperf"),
         ),
         dpkg_options=(
@@ -99,6 +100,7 @@ def recipe() -> RootRecipe:
                 *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer"),
                 *("e2scrub_all.timer", "e2scrub_reap.service", "grub-common.service", "getty@tty1.service"),
             ),
+            ("systemctl", "disable", "xen.service", "xendomains.service"),  # role xen enables what it needs
             ("mkdir", "-p", "/etc/systemd/system-generators"),
             NO_VSOCK,
             *PLAIN_MODULES,

@@ -50,6 +50,8 @@ def write_inventory(rack: RackDescription, slots: list[Slot], private_key: Path,
         "nohype_fidelity": fidelity.value,
         "nohype_data_pf": "data0",
         "nohype_extra_cmdline": RACK_CMDLINE,
+        "nohype_extra_xen_cmdline": "com1=115200,8n1 console=com1",
+        "nohype_dom0_memory_mib": 1024,
         "nohype_exporter_port": EXPORTER_PORT,
     }
     document = {"all": {"children": {"nohype_hosts": {"hosts": hosts, "vars": common}}}}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from harness.config import nearest
 from harness.errors import InputError
+from harness.stacks.bare import Bare
 from harness.stacks.base import Stack
 from harness.stacks.kvm import Kvm
 from harness.stacks.kvm_tuned import KvmTuned
+from harness.stacks.nohype import NoHype
+from harness.stacks.xen import XEN_PVH, Xen
+from harness.stacks.xen_tuned import XenTuned
 
-_STACKS: tuple[Stack, ...] = (Kvm(), KvmTuned())
+_STACKS: tuple[Stack, ...] = (Kvm(), KvmTuned(), NoHype(), Xen(), XEN_PVH, XenTuned(), Bare())
 
 
 def names() -> tuple[str, ...]:

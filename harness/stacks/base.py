@@ -69,4 +69,4 @@ def total_vfs(capabilities: Capabilities) -> int:
 
 def ready_vfs(capabilities: Capabilities) -> tuple[VirtualFunction, ...]:
     """The virtual functions that can be given to guests, those in use included."""
-    return tuple(vf for pf in capabilities.physical_functions for vf in pf.vfs if vf.driver == "vfio-pci")
+    return tuple(vf for pf in capabilities.physical_functions for vf in pf.vfs if vf.for_guests)

@@ -33,7 +33,7 @@ class Kvm:
         if memory_mib > capabilities.memory_mib:
             raise UnavailableError(f"{memory_mib} MiB wanted, the host has {capabilities.memory_mib} MiB")
         return GuestSpec(
-            name=name, stack=self.name, vcpus=vcpus, memory_mib=memory_mib, image=image_digest, nic="virtio"
+            name=name, stack=self.name, vcpus=vcpus, memory_mib=memory_mib, image=image_digest, nic="bridge"
         )
 
     def problems(self, capabilities: Capabilities) -> tuple[str, ...]:

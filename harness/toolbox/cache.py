@@ -33,12 +33,14 @@ def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """The folder `<cache>/<kind>-<key>`, made by `build(folder)` when it is not there.
 
     `build` fills a temporary neighbour that is renamed when it returns, so a killed build leaves nothing that looks
-    finished.
+    finished; what it leaves is cleared away by the next one.
     """
     home = cache_dir()
     target = home / f"{kind}-{key}"
     with locked(home / f".{kind}-{key}.lock"):
         if not target.exists():
+            for left_over in home.glob(f".{kind}-{key}-*"):
+                shutil.rmtree(left_over, ignore_errors=True)
             scratch = Path(tempfile.mkdtemp(prefix=f".{kind}-{key}-", dir=home))
             try:
                 scratch.chmod(0o755)

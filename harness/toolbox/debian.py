@@ -36,12 +36,13 @@ PLAIN_MODULES: tuple[tuple[str, ...], ...] = (
     ("find", "/lib/modules", "-name", "*.ko.xz", "-exec", "unxz", "{}", "+"),
     ("sh", "-c", "for release in $(ls /lib/modules); do depmod $release; done"),
 )
-# Loads the three modules that lead to a virtio disk, without udev: what follows the kernel is at its init in a second.
+# Loads the modules that lead to a virtio disk, or to one of Xen's, without udev: what follows the kernel is at its init
+# in a second. Those whose device is not there are passed over.
 TINY_INITRAMFS = (
     "sh",
     "-c",
-    "release=$(ls /lib/modules) && "
-    "mktirfs --auto-modules=no --include-modules=virtio_pci,virtio_blk,ext4 -o /boot/initrd.img-$release $release",
+    "release=$(ls /lib/modules) && mktirfs --auto-modules=no "
+    "--include-modules=virtio_pci,virtio_blk,xen_blkfront,ext4 -o /boot/initrd.img-$release $release",
 )
 # Unit generators that look for AF_VSOCK pull in the kernel's vsock transports, at two seconds of boot.
 NO_VSOCK = ("ln", "-sf", "/dev/null", "/etc/systemd/system-generators/systemd-ssh-generator")

@@ -24,6 +24,8 @@ RECIPE = RootRecipe(
         "ipmitool",
         "prometheus",
         "e2fsprogs",
+        "squashfs-tools",
+        "cpio",
         "fdisk",
         "grub-pc-bin",
         "grub-common",

@@ -85,12 +85,16 @@ class Metric(FileModel):
 
 
 class Needs(FileModel):
-    """What must be there: programs in the guest and on the host, vCPUs, a network between the two."""
+    """What must be there: programs in the guest and on the host, vCPUs, a network between the two, a hypervisor.
+
+    `hypervisor` is for workloads that make VM exits on purpose: it keeps them from guests that an exit would kill.
+    """
 
     guest: Names = ()
     host: Names = ()
     vcpus: int = Field(default=1, ge=1)
     network: bool = False
+    hypervisor: bool = False
 
 
 class Workload(FileModel):

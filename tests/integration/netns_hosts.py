@@ -28,7 +28,18 @@ PLAIN_USER = "plain"  # may not
 
 RECIPE = RootRecipe(
     name="netns-host",
-    packages=("openssh-server", "python3", "sudo", "iproute2", "systemd", "procps", "grub2-common", "linux-base"),
+    packages=(
+        "openssh-server",
+        "python3",
+        "sudo",
+        "iproute2",
+        "systemd",
+        "procps",
+        "grub2-common",
+        "linux-base",
+        "tiny-initramfs",
+        "kmod",
+    ),
     files=(
         ("/etc/sudoers.d/nohype", f"{USER} ALL=(ALL) NOPASSWD: ALL\n", 0o440),
         ("/etc/ssh/sshd_config.d/netns.conf", "PasswordAuthentication no\nUseDNS no\nUsePAM no\n", 0o644),

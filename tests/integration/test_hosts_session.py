@@ -127,10 +127,12 @@ def test_a_host_that_is_switched_off_under_a_command(
     monkeypatch.setattr("harness.hosts.link.PULSE_SECONDS", 0.2)
     monkeypatch.setattr("harness.hosts.link.SILENCE_SECONDS", 1.0)
     with connect(netns_host) as session:
-        threading.Timer(1, machine_of(netns_host).stop).start()
+        plug = threading.Timer(1, machine_of(netns_host).stop)
+        plug.start()
         start = time.monotonic()
         with pytest.raises(HostUnreachableError, match="the host is gone"):
             session.run(["sleep", "60"])
+        plug.join()  # else its last step may come after the fixture's end, and bar the next test's host
         assert time.monotonic() - start < 30
         with pytest.raises(HostUnreachableError):
             session.run(["true"])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from certificates import self_signed
 from netns_hosts import Machine
 from provisioning import play, write_inventory, write_playbook
 
 from harness.errors import ProvisionError
 from harness.hosts.model import Host
+from harness.onhost.web import web_config
 from harness.paths import repo_root
 
 ROLES = repo_root() / "playbooks" / "roles"
@@ -22,10 +25,13 @@ CAPABLE: dict[str, object] = {
     "virtualization": "svm",
     "nested_paging": True,
     "iommu_groups": 12,
+    "interrupt_remapping": True,
+    "x2apic": True,
     "cores": 4,
     "memory_mib": 2957,
     "physical_functions": [PF],
     "cmdline": "root=UUID=1 ro quiet",
+    "xen": None,
 }
 KVM = {"kvm_bridge_address": "10.79.1.1/24", "kvm_isolated_cores": "2-3", "kvm_hugepages_2m": 320}
 SRIOV = {"sriov_pf": "data0", "sriov_address": "10.78.1.1/16", "sriov_vfs": 4, "sriov_stacks": ["kvm-tuned"]}
@@ -110,6 +116,74 @@ def test_sriov_refuses(netns_host: Host, tmp_path: Path) -> None:
     assert "nohype_data_address is not set" in said["noaddress"]
 
 
+def test_nohype_kernel_refuses(netns_host: Host, tmp_path: Path) -> None:
+    image = {"digest": "d1", "folder": str(tmp_path), "release": "6.12.0-nohype"}
+
+    def case(**capabilities: object) -> dict[str, object]:
+        return {"nohype_kernel_image": image, "nohype_kernel_capabilities": {**CAPABLE, **capabilities}}
+
+    said = refusals(
+        netns_host,
+        tmp_path,
+        "nohype_kernel",
+        {
+            "intel": case(virtualization="vmx"),
+            "shadow": case(nested_paging=False),
+            "xapic": case(x2apic=False),
+            "direct": case(interrupt_remapping=False, cmdline="ro amd_iommu=on"),
+            "nocard": case(physical_functions=[]),
+            "single": case(cores=1),
+        },
+    )
+    start = "nohype_kernel: The host must be able to run guests without hypervisor: "
+    assert all(message.startswith(start) for message in said.values())
+    assert "the CPU has no SVM (vmx)" in said["intel"]
+    assert "nested paging is off" in said["shadow"]
+    assert "the CPU offers no x2APIC" in said["xapic"]
+    assert "interrupts are not remapped although the kernel was booted with the IOMMU on" in said["direct"]
+    assert "no network card can have SR-IOV virtual functions" in said["nocard"]
+    assert "it has one core" in said["single"]
+
+
+def test_the_kernel_is_brought_once_and_replaced_by_another(
+    netns_host: Host, machine_of: Callable[[Host], Machine], tmp_path: Path
+) -> None:
+    """The initramfs is made by the host's own tool, here tiny-initramfs, as on the rack."""
+    release = "6.12.0-nohype"
+    folder = tmp_path / "kernel"
+    folder.mkdir()
+    modules = tmp_path / "modules" / release
+    modules.mkdir(parents=True)
+    (modules / "modules.order").touch()
+    (modules / "modules.builtin").write_text("kernel/arch/x86/kvm/kvm.ko\n")
+    with tarfile.open(folder / "modules.tar", "w") as archive:
+        archive.add(modules, release)
+
+    def bring(digest: str) -> int:
+        for name in ("vmlinuz", "config", "System.map"):
+            (folder / name).write_text(f"{name} of {digest}\n")
+        (folder / "manifest.json").write_text(json.dumps({"digest": digest}))
+        image = {"digest": digest, "folder": str(folder), "release": release}
+        variables = {"nohype_kernel_image": image, "nohype_kernel_capabilities": CAPABLE}
+        role = {"role": str(ROLES / "nohype_kernel"), "vars": variables}
+        result, _ = play(tmp_path, write_playbook(tmp_path, roles=(role,)), inventory)
+        return result.hosts[0].changed
+
+    inventory = write_inventory(tmp_path, netns_host)
+    root = machine_of(netns_host).root
+    (root / "usr/lib/modules").mkdir()  # a host that boots has a kernel, and so this
+    assert bring("d1") > 0
+    assert (root / f"boot/vmlinuz-{release}").read_text() == "vmlinuz of d1\n"
+    assert (root / f"boot/initrd.img-{release}").stat().st_size > 1000
+    assert (root / "usr/lib/modules" / release / "modules.builtin").exists()
+    assert bring("d1") == 0
+    (root / "usr/lib/modules" / release / "left-over").touch()
+    assert bring("d2") > 0
+    assert (root / f"boot/vmlinuz-{release}").read_text() == "vmlinuz of d2\n"
+    assert not (root / "usr/lib/modules" / release / "left-over").exists()
+    assert (root / "lib").is_symlink()
+
+
 def test_no_iommu_in_the_firmware(netns_host: Host, tmp_path: Path) -> None:
     capabilities = {**CAPABLE, "iommu_groups": 0}
     cases: dict[str, dict[str, object]] = {"bare": {**SRIOV, "sriov_capabilities": capabilities}, "again": {**SRIOV}}
@@ -124,10 +198,13 @@ def test_units_and_network_files(netns_host: Host, machine_of: Callable[[Host], 
     """systemd's own checker reads what the roles wrote. No systemd runs on these hosts; the rack's tests have one."""
     (machine_of(netns_host).root / "etc/nohype").mkdir()
     (machine_of(netns_host).root / "usr/local/sbin/nohype-host").touch(mode=0o755)
+    exporter: dict[str, object] = {"exporter_closed_to": ["10.79.1.1/24", "10.78.1.1/16"]}
+    exporter["exporter_web"] = dict(zip(("cert", "key"), map(str, self_signed(tmp_path)), strict=True))
+    exporter["agent_program"] = {"changed": False}
     roles = (
         {"role": str(ROLES / "kvm"), "vars": {**KVM, "kvm_capabilities": CAPABLE}},
         {"role": str(ROLES / "sriov"), "vars": {**SRIOV, "sriov_capabilities": CAPABLE}},
-        {"role": str(ROLES / "exporter"), "vars": {"exporter_closed_to": ["10.79.1.1/24", "10.78.1.1/16"]}},
+        {"role": str(ROLES / "exporter"), "vars": exporter},
     )
     check = {
         "name": "Check the units",
@@ -140,19 +217,29 @@ def test_units_and_network_files(netns_host: Host, machine_of: Callable[[Host], 
     play(tmp_path, playbook, write_inventory(tmp_path, netns_host))
     etc = machine_of(netns_host).root / "etc"
     assert json.loads((etc / "nohype/sriov.json").read_text()) == {"pf": "0000:01:00.0", "vfs": 4}
-    assert (etc / "modules-load.d/nohype-kvm.conf").read_text().split() == ["kvm_amd", "vhost_net", "tun"]
+    modules = (etc / "modules-load.d/nohype-kvm.conf").read_text().splitlines()
+    assert [line for line in modules if not line.startswith("#")] == ["vhost_net", "tun"]
     assert "Address=10.78.1.1/16" in (etc / "systemd/network/50-nohype-data.network").read_text()
     assert "Name=data0" in (etc / "systemd/network/50-nohype-data.network").read_text()
     assert (
         "ConditionKernelCommandLine=|nohype.stack=kvm-tuned"
         in (etc / "systemd/system/nohype-sriov.service").read_text()
     )
-    assert "IPAddressDeny=10.79.1.1/24" in (etc / "systemd/system/nohype-exporter.service").read_text()
+    unit = (etc / "systemd/system/nohype-exporter.service").read_text()
+    assert "IPAddressDeny=10.79.1.1/24\n" in unit
+    assert "--listen 0.0.0.0:9177 --web.config.file /etc/nohype/exporter/web.json\n" in unit
+    written = json.loads((etc / "nohype/exporter/web.json").read_text())
+    found = web_config(written, "web.json")
+    assert (etc / "nohype/exporter" / Path(found.key_file).name).stat().st_mode & 0o777 == 0o600
+    assert not found.users
     wanted = {path.name for path in (etc / "systemd/system/multi-user.target.wants").iterdir()}
     assert {"nohype-sriov.service", "nohype-exporter.service"} <= wanted
 
 
-def test_no_kernel_to_boot(netns_host: Host, tmp_path: Path) -> None:
-    role = {"role": str(ROLES / "boot_entry"), "vars": {"boot_entry_stack": "kvm"}}
-    with pytest.raises(ProvisionError, match="no Debian kernel"):
+@pytest.mark.parametrize(
+    ("release", "message"), [("", "no Debian kernel"), ("6.12.0-nohype", "/boot/vmlinuz-6.12.0-nohype is missing")]
+)
+def test_no_kernel_to_boot(netns_host: Host, tmp_path: Path, release: str, message: str) -> None:
+    role = {"role": str(ROLES / "boot_entry"), "vars": {"boot_entry_stack": "kvm", "boot_entry_release": release}}
+    with pytest.raises(ProvisionError, match=message):
         play(tmp_path, write_playbook(tmp_path, roles=(role,)), write_inventory(tmp_path, netns_host))

@@ -191,7 +191,7 @@ def test_roles_converge_and_then_change_nothing(
 ) -> None:
     image = tmp_path / "image"
     image.mkdir()
-    for name in ("vmlinuz", "initrd.img", "rootfs.qcow2"):
+    for name in ("vmlinuz", "initrd.img", "rootfs.qcow2", "initrd-ram.img"):
         (image / name).write_bytes(name.encode() * 1000)
     (image / "manifest.json").write_text(json.dumps({"digest": "0123abcd"}))
     base = {"role": str(ROLES / "base"), "vars": {"base_packages": ["python3", "sudo"]}}
@@ -229,7 +229,7 @@ def test_an_image_that_came_half_is_not_there(
         play(tmp_path, playbook, inventory)
     there = machine_of(netns_host).root / "var/lib/nohype/guest-images"
     assert not (there / "0123abcd").exists()
-    for name in ("rootfs.qcow2", "manifest.json"):  # the next attempt begins where that one ended
+    for name in ("rootfs.qcow2", "initrd-ram.img", "manifest.json"):  # the next attempt begins where that one ended
         (image / name).write_text(name)
     play(tmp_path, playbook, inventory)
     assert sorted(path.name for path in (there / "0123abcd").iterdir()) == sorted(path.name for path in image.iterdir())

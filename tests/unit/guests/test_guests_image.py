@@ -61,6 +61,10 @@ DOCUMENT = {
     "name": "g1", "stack": "kvm", "state": "running", "address": "10.79.1.10", "mac": "02:00:00:00:00:01", "vf": "",
     "image": "abc", "vcpu_threads": [11, 12], "cpus": [], "memory_mib": 512, "started_at": 5.0,
     "unit": "nohype-guest-g1.service", "console": "/var/lib/nohype/guests/g1/console.log",
+    "engagement": {
+        "state": "killed", "refused": "", "cause": "exit", "vcpu": 1, "reason": "ioio",
+        "exit_info_1": "0x6080210", "exit_info_2": "0x1", "rip": "0xffffffff8103c2b0",
+    },
 }  # fmt: skip
 
 
@@ -69,9 +73,12 @@ def test_guest_from_a_host() -> None:
     assert isinstance(guest, Guest)
     assert guest.vcpu_threads == (11, 12)
     assert guest.cpus == ()
+    assert guest.engagement.death == "killed: ioio at RIP 0xffffffff8103c2b0"
 
 
-@pytest.mark.parametrize("document", [None, {}, DOCUMENT | {"new": 1}, DOCUMENT | {"cpus": None}])
+@pytest.mark.parametrize(
+    "document", [None, {}, DOCUMENT | {"new": 1}, DOCUMENT | {"cpus": None}, DOCUMENT | {"engagement": {"now": 1}}]
+)
 def test_something_else_is_an_error_of_the_host(document: object) -> None:
     with pytest.raises(HostError, match="host1"):
         lifecycle.parse(document, "host1")

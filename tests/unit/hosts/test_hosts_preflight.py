@@ -71,7 +71,7 @@ def test_a_good_host() -> None:
         (
             {"physical_functions": (replace(PF, vfs=tuple(replace(vf, driver="igbvf") for vf in PF.vfs)),)},
             "fail",
-            "2 VFs, none bound to vfio-pci",
+            "2 VFs, none has the driver for guests",
             "nohype-sriov.service",
         ),
         ({"hugepages_total": {"2048": 100}}, "fail", "100 hugepages of 2 MiB, 320 asked for", "nohype_hugepages_2m"),

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from fake_host import GUEST
 
 from harness.onhost import counters, reasons, records
 from harness.onhost.errors import AgentError
-from harness.onhost.records import Record
 
 HIST = """\
 # event histogram
@@ -39,28 +39,7 @@ Totals:
 
 
 """
-RECORD = Record(
-    name="g1",
-    stack="kvm",
-    address="10.79.1.10",
-    mac="02:00:00:00:00:01",
-    vf="",
-    image="abc",
-    vcpu_threads=(1234, 4194303),
-    cpus=(),
-    memory_mib=512,
-    started_at=1.0,
-    unit="nohype-guest-g1.service",
-    console="/var/lib/nohype/guests/g1/console.log",
-    number=0,
-    tap="nhtap0",
-    pid=1000,
-    pid_start="42",
-    ready=True,
-    stopped=False,
-    base=(),
-    final=(),
-)
+RECORD = GUEST._replace(vf="", vcpu_threads=(1234, 4194303), started_at=1.0)
 
 
 def test_every_row_is_read() -> None:
@@ -104,6 +83,13 @@ def test_what_an_earlier_thread_with_the_same_id_did_is_not_counted() -> None:
 def test_an_ended_guest_keeps_its_last_counts_whoever_has_its_thread_ids_now() -> None:
     record = RECORD._replace(stopped=True, final=((1234, 0, 123, 7),))
     assert counters.rows_of(record, counters.parse(HIST)) == ((1234, 0, 123, 7),)
+
+
+def test_the_exit_that_killed_a_guest_without_hypervisor_is_added() -> None:
+    """The kernel's table holds what came before: the stub that saw the last exit has no tracepoint."""
+    record = RECORD._replace(stub=((1234, 0, 0x7B, 1), (4194303, 1, 0x61, 1)))
+    rows = counters.rows_of(record, counters.parse(HIST))
+    assert counters.named(rows, "svm") == [[0, "ioio", 5022], [0, "vintr", 2], [1, "nmi", 1], [1, "npf", 12345678]]
 
 
 def test_codes_of_one_name_are_added_up() -> None:

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from test_onhost_counters import HIST, RECORD
+from test_onhost_sriov import Tree
 
 from harness.onhost import records
+from harness.onhost.catalogue import HOST_METRICS
 from harness.onhost.errors import AgentError
 from harness.onhost.exporter import serve
+from harness.onhost.records import Engagement
 
-LABELS = ("stack", "guest", "vcpu", "reason")
+LABELS = ("stack", "guest", "vcpu", "reason", "state")
 START = """
 import sys
 from pathlib import Path
@@ -39,16 +42,20 @@ def host(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _scrape(root: Path) -> dict[tuple[str, ...], float]:
+def _page(root: Path) -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen([sys.executable, "-c", START, f"127.0.0.1:{port}", str(root)])
     try:
-        page = _get(f"http://127.0.0.1:{port}/metrics", process)
+        return _get(f"http://127.0.0.1:{port}/metrics", process)
     finally:
         process.terminate()
         process.wait(10)
+
+
+def _scrape(root: Path) -> dict[tuple[str, ...], float]:
+    page = _page(root)
     return {
         (sample.name, *(sample.labels[key] for key in LABELS if key in sample.labels)): sample.value
         for family in text_string_to_metric_families(page)
@@ -82,7 +89,19 @@ def test_exits_of_running_and_ended_guests(host: Path) -> None:
     assert found["nohype_guest_up", "kvm", "g0"] == 0
     assert found["nohype_guest_up", "kvm", "g1"] == 1
     assert found["nohype_exit_counting",] == 1
-    assert found["nohype_exit_counter_dropped_total",] == 3
+    assert found["nohype_vm_exits_dropped_total",] == 3
+
+
+def test_engagement_of_guests_that_may_leave_their_hypervisor(host: Path) -> None:
+    dead = Engagement("killed", cause="exit", vcpu=0, reason="ioio")
+    records.save(RECORD._replace(name="n0", stack="nohype", stopped=True, engagement=dead), host)
+    found = _scrape(host)
+    engagement = {key[1:]: value for key, value in found.items() if key[0] == "nohype_guest_engagement"}
+    assert engagement == {
+        ("nohype", "n0", "engaged"): 0,
+        ("nohype", "n0", "disengaged"): 0,
+        ("nohype", "n0", "killed"): 1,
+    }
 
 
 def test_without_counting_it_says_so(host: Path) -> None:
@@ -90,6 +109,23 @@ def test_without_counting_it_says_so(host: Path) -> None:
     found = _scrape(host)
     assert found["nohype_exit_counting",] == 0
     assert not any(key[0] == "nohype_vm_exits_total" and "g1" in key for key in found)
+
+
+def test_what_is_served_is_what_the_catalogue_says(host: Path) -> None:
+    Tree(host).vfs(2, driver="vfio-pci")
+    pool = host / "sys/kernel/mm/hugepages/hugepages-2048kB"
+    pool.mkdir(parents=True)
+    for name in ("nr_hugepages", "free_hugepages"):
+        (pool / name).write_text("320\n")
+    dead = Engagement("killed", cause="exit", vcpu=0, reason="ioio")
+    records.save(RECORD._replace(name="n0", stack="nohype", stopped=True, engagement=dead), host)
+    found = {
+        (family.name + "_total" * (family.type == "counter"), family.type, family.documentation): set().union(
+            *(sample.labels for sample in family.samples)
+        )
+        for family in text_string_to_metric_families(_page(host))
+    }
+    assert found == {(metric.name, metric.kind, metric.help): set(metric.labels) for metric in HOST_METRICS}
 
 
 @pytest.mark.parametrize("listen", ["9177", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:x"])

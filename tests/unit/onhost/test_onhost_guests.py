@@ -8,37 +8,42 @@ import subprocess
 import sys
 import threading
 import zipapp
-from dataclasses import fields
+from dataclasses import astuple, fields
 from pathlib import Path
 
 import pytest
 
+from harness.guests import model
 from harness.guests.model import Guest
 from harness.hosts.model import Capabilities
-from harness.onhost import facts, guests, records, system
+from harness.onhost import facts, guests, kvm, records, system
 from harness.onhost.errors import AgentError
 from harness.onhost.qmp import Qmp
-from harness.onhost.records import Record
+from harness.onhost.records import Engagement, Record
 from harness.onhost.spec import Spec
 
-SPEC = Spec("g1", "kvm", 1, 256, "abc", "virtio")
+SPEC = Spec("g1", "kvm", 1, 256, "abc", "bridge")
 
 
 def _record(**changes: object) -> Record:
     document: dict[str, object] = dict.fromkeys(Record._fields, "")
     document |= {"name": "g1", "vcpu_threads": (), "cpus": (), "memory_mib": 256, "started_at": 1.0, "number": 0}
-    document |= {"pid": 0, "ready": True, "stopped": False, "base": (), "final": ()}
+    document |= {"vcpus": 1, "domain": 0, "pid": 0, "ready": True, "stopped": False, "base": (), "final": ()}
+    document |= {"engagement": Engagement(), "stub": (), "ending": False}
     return Record(**(document | changes))  # type: ignore[arg-type]
 
 
 def test_a_record_survives_its_file(tmp_path: Path) -> None:
     record = _record(vcpu_threads=(1, 2), cpus=(2, 3), base=((1, 0, 120, 5),), final=((1, 0, 120, 9), (2, 1, 123, 4)))
+    record = record._replace(engagement=Engagement("killed", "", "exit", 1, "ioio"), stub=((2, 1, 123, 1),))
     records.save(record, tmp_path)
     assert records.load_all(tmp_path) == [record]
 
 
 def test_a_guest_has_the_control_nodes_keys() -> None:
     assert set(_record().document(running=True)) == {field.name for field in fields(Guest)}
+    assert Engagement._fields == tuple(field.name for field in fields(model.Engagement))
+    assert Engagement() == astuple(model.Engagement())
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
@@ -135,8 +140,8 @@ def test_what_it_can_hold_is_taken(tmp_path: Path) -> None:
 
 def test_qemus_own_threads_stay_off_guests_cores(tmp_path: Path) -> None:
     root = _host(tmp_path)
-    assert guests.own_cores((2,), root) == (0, 1)
-    assert guests.own_cores((0, 1), root) == (2, 3)  # never the guest's, even if only isolated ones are left
+    assert kvm.own_cores((2,), root) == (0, 1)
+    assert kvm.own_cores((0, 1), root) == (2, 3)  # never the guest's, even if only isolated ones are left
 
 
 def test_a_vf_is_in_use_while_its_guest_is_made_or_runs(tmp_path: Path) -> None:
@@ -199,7 +204,7 @@ def test_qemus_refusals_and_end_are_told(tmp_path: Path) -> None:
 def test_capabilities_of_this_machine_have_the_control_nodes_keys() -> None:
     document = facts.capabilities()
     assert set(document) == {field.name for field in fields(Capabilities)}
-    assert document["cores"] == len(system.online_cpus()) > 0
+    assert document["cores"] == len(system.present_cpus()) > 0
     assert document["kernel"] == os.uname().release
     json.dumps(document)
 

@@ -10,12 +10,13 @@ from harness.guests.model import GuestSpec
 from harness.onhost import qemu, spec
 from harness.onhost.errors import AgentError
 
-GOOD = {"name": "g1", "stack": "kvm", "vcpus": 2, "memory_mib": 512, "image": "abc123", "nic": "virtio"}
+GOOD = {"name": "g1", "stack": "kvm", "vcpus": 2, "memory_mib": 512, "image": "abc123", "nic": "bridge"}
+ALONE = {"disengage": True, "nic": "vf", "cpus": [2, 3], "hugepages": True}  # a guest that leaves its hypervisor
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A host with four cores and one image."""
+    """A host with four cores, one image and its kernel's file."""
     cpu = tmp_path / "sys/devices/system/cpu"
     cpu.mkdir(parents=True)
     (cpu / "online").write_text("0-3\n")
@@ -23,6 +24,10 @@ def root(tmp_path: Path) -> Path:
     image.mkdir(parents=True)
     for name in spec.IMAGE_FILES:
         (image / name).touch()
+    (tmp_path / "proc/sys/kernel").mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel/osrelease").write_text("6.12.117-nohype\n")
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "boot/vmlinuz-6.12.117-nohype").touch()
     return tmp_path
 
 
@@ -31,7 +36,7 @@ def test_keys_are_those_of_the_control_node() -> None:
 
 
 def test_a_spec_from_the_control_node_is_taken(root: Path) -> None:
-    wanted = GuestSpec("g1", "kvm-tuned", 2, 512, "abc123", "vf", (2, 3), True, True, "nokaslr", ",-kvmclock")
+    wanted = GuestSpec("g1", "kvm-tuned", 2, 512, "abc123", "vf", (2, 3), True, True, "nokaslr", ",-kvmclock", True)
     assert spec.parse(asdict(wanted), root) == tuple(asdict(wanted).values())
 
 
@@ -51,7 +56,7 @@ def test_a_spec_from_the_control_node_is_taken(root: Path) -> None:
         ({"vcpus": "2"}, "vcpus", "whole number"),
         ({"memory_mib": 63}, "memory_mib", "at least 64"),
         ({"memory_mib": 513, "hugepages": True}, "memory_mib", "even"),
-        ({"nic": "e1000"}, "nic", "'virtio' or 'vf'"),
+        ({"nic": "e1000"}, "nic", "'bridge' or 'vf'"),
         ({"cpus": [1]}, "cpus", "1 cores for 2 vCPUs"),
         ({"cpus": [1, 1]}, "cpus", "twice"),
         ({"cpus": [1, 9]}, "cpus", "not online"),
@@ -62,6 +67,11 @@ def test_a_spec_from_the_control_node_is_taken(root: Path) -> None:
         ({"extra_cmdline": "a\nb"}, "extra_cmdline", "one line"),
         ({"hugepages": 1}, "hugepages", "true or false"),
         ({"image": "../../etc"}, "image", "digest"),
+        ({"disengage": 1}, "disengage", "true or false"),
+        (ALONE | {"cpus": []}, "cpus", "a core of its own"),
+        (ALONE | {"cpus": [0, 1]}, "cpus", "core 0"),
+        (ALONE | {"hugepages": False}, "hugepages", "memory"),
+        (ALONE | {"nic": "bridge"}, "nic", "needs a hypervisor"),
     ],
 )
 def test_refusals_name_key_and_reason(root: Path, change: dict[str, object], where: str, message: str) -> None:
@@ -86,6 +96,7 @@ def test_a_missing_image_says_which_there_are(root: Path) -> None:
 def _resources(**changes: object) -> qemu.Resources:
     base = qemu.Resources(
         image=Path("/var/lib/nohype/guest-images/abc123"),
+        kernel=Path("/var/lib/nohype/guest-images/abc123/vmlinuz"),
         address="10.79.1.10",
         gateway="10.79.1.1",
         netmask="255.255.255.0",
@@ -134,6 +145,33 @@ def test_tuned_guest(root: Path) -> None:
     assert ("-cpu", "host,-kvmclock") in options
     assert not any("tap" in word or "virtio-net" in word for word in argv)
     assert dict(options)["-append"].endswith(" nokaslr")
+
+
+def test_a_guest_that_leaves_its_hypervisor_has_no_device_but_its_network_card(root: Path) -> None:
+    wanted = spec.parse(GOOD | ALONE, root)
+    assert spec.kernel(wanted, root) == root / "boot/vmlinuz-6.12.117-nohype"
+    given = _resources(tap="", vf="0000:02:10.1", kernel=Path("/boot/vmlinuz-6.12.117-nohype"))
+    options = _options(qemu.argv(wanted, given))
+    assert [value for key, value in options if key == "-device"] == ["vfio-pci,host=0000:02:10.1,id=net0"]
+    backend = "memory-backend-file,id=ram,size=512M,mem-path=/dev/hugepages,share=on,prealloc=on"
+    assert [value for key, value in options if key == "-object"] == [backend]
+    assert not [key for key, _ in options if key in ("-drive", "-netdev")]
+    assert ("-kernel", "/boot/vmlinuz-6.12.117-nohype") in options
+    assert ("-initrd", "/var/lib/nohype/guest-images/abc123/initrd-ram.img") in options
+    cmdline = dict(options)["-append"]
+    assert "root=" not in cmdline
+    assert cmdline.startswith("console=ttyS0 net.ifnames=0 ip=10.79.1.10::")
+
+
+def test_other_guests_run_their_images_kernel(root: Path) -> None:
+    assert spec.kernel(spec.parse(GOOD, root), root) == spec.image_folder(spec.parse(GOOD, root), root) / "vmlinuz"
+
+
+def test_the_hosts_kernel_must_be_there_for_a_guest_that_shares_it(root: Path) -> None:
+    (root / "boot/vmlinuz-6.12.117-nohype").unlink()
+    with pytest.raises(AgentError, match="own file is missing") as caught:
+        spec.parse(GOOD | ALONE, root)
+    assert caught.value.where.endswith("boot/vmlinuz-6.12.117-nohype")
 
 
 def test_without_vhost_net_qemu_moves_the_packets(root: Path) -> None:

@@ -95,6 +95,10 @@ def test_role_given_by_path_is_its_name() -> None:
             },
             "too few; odd",
         ),
+        (
+            {"msg": "failed to validate", "exit_status": 1, "stdout": "Checking", "stderr": "FAILED: not a duration"},
+            "failed to validate: FAILED: not a duration\nChecking",
+        ),
         ({}, "no message"),
     ],
 )

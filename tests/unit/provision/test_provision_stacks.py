@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from harness import stacks as stack_room
-from harness.errors import InputError
+from harness.errors import InputError, UnavailableError
 from harness.hosts.model import Host
 from harness.paths import repo_root
-from harness.provision.stacks import STACK_PLAYBOOKS, digest, is_provisioned
+from harness.provision.stacks import STACK_PLAYBOOKS, digest, is_provisioned, provision
 from harness.results.model import Fidelity
 
 PLAYBOOKS = repo_root() / "playbooks"
@@ -56,6 +56,30 @@ def test_digest_changes_with_what_it_stands_for(tmp_path: Path) -> None:
     with (copy / "roles/agent/tasks/main.yml").open("a", encoding="utf-8") as file:
         file.write("# more\n")
     assert first != digest("kvm", "image", HOST, playbooks=copy)
+
+
+def test_a_kernel_counts_for_stacks_that_boot_it_alone() -> None:
+    assert digest("kvm", "image", HOST, kernel_digest="k1") == digest("kvm", "image", HOST)
+    assert digest("nohype", "image", HOST, kernel_digest="k1") != digest("nohype", "image", HOST, kernel_digest="k2")
+    packaged = replace(HOST, variables={**HOST.variables, "nohype_kernel_release": "6.12.117-full-nohype"})
+    assert digest("nohype", "image", HOST, kernel_digest="k1") != digest(
+        "nohype", "image", packaged, kernel_digest="k1"
+    )
+
+
+def test_without_its_kernel_a_stack_is_refused(tmp_path: Path) -> None:
+    image = SimpleNamespace(digest="image", folder=tmp_path)
+    with pytest.raises(UnavailableError, match="nohype kernel build"):
+        provision(
+            "nohype",
+            [HOST],
+            inventory=tmp_path,
+            image=image,
+            kernel=None,
+            artifacts=tmp_path / "artifacts",
+            on_event=lambda event: None,
+        )
+    assert not (tmp_path / "artifacts").exists()
 
 
 def test_unknown_stack_names_the_nearest() -> None:

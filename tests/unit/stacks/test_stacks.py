@@ -4,7 +4,7 @@ import pytest
 
 from harness import stacks
 from harness.errors import InputError, UnavailableError
-from harness.hosts.model import Capabilities, PhysicalFunction, VirtualFunction
+from harness.hosts.model import Capabilities, PhysicalFunction, VirtualFunction, Xen
 
 VFS = tuple(VirtualFunction(f"0000:02:10.{n * 2}", n, "vfio-pci", 20 + n, "", "") for n in range(2))
 PF = PhysicalFunction("0000:02:00.0", "igb", "data0", "", 7, VFS)
@@ -25,6 +25,15 @@ TUNED = Capabilities(
     boot_id="b",
     stack="kvm-tuned",
 )
+# The same host booted into nohype.
+NOHYPE = replace(
+    TUNED,
+    kernel="6.12.117-nohype",
+    cmdline="intel_iommu=on amd_iommu=on iommu=pt nohype.stack=nohype",
+    stack="nohype",
+    interrupt_remapping=True,
+    nohype=("closed", "open"),
+)
 BARE = replace(
     TUNED, isolated=(), hugepages_total={"2048": 0}, hugepages_free={"2048": 0}, iommu_groups=0, cmdline="ro", stack="",
     physical_functions=(replace(PF, vfs=()),),
@@ -32,15 +41,55 @@ BARE = replace(
 
 
 def test_names() -> None:
-    assert stacks.names() == ("kvm", "kvm-tuned")
+    assert stacks.names() == ("kvm", "kvm-tuned", "nohype", "xen", "xen-pvh", "xen-tuned", "bare")
     assert all(stacks.get(name).name == name for name in stacks.names())
     with pytest.raises(InputError, match="did you mean 'kvm-tuned'"):
         stacks.get("kvm-tune")
 
 
+# The same host booted into Xen; its control domain has the first two cores.
+XEN = replace(
+    TUNED,
+    iommu_groups=0,
+    x2apic=False,
+    hugepages_total={},
+    hugepages_free={},
+    physical_functions=(replace(PF, vfs=tuple(replace(vf, driver="pciback", iommu_group=None) for vf in VFS)),),
+    cmdline="nohype.stack=xen-tuned",
+    stack="xen-tuned",
+    xen=Xen("4.20.5-pre", "credit2", "dom0_max_vcpus=2 dom0_vcpus_pin", 2013, directio=True),
+)
+
+
+def test_guests_of_xen() -> None:
+    hvm, pvh = (stacks.get(name).guest_spec("g", 1, 512, "abc", XEN, frozenset()) for name in ("xen", "xen-pvh"))
+    assert (hvm.kind, pvh.kind) == ("hvm", "pvh")
+    assert {(spec.nic, spec.cpus, spec.hugepages) for spec in (hvm, pvh)} == {("bridge", (), False)}
+    tuned = stacks.get("xen-tuned").guest_spec("g", 1, 512, "abc", XEN, frozenset({2}))
+    assert (tuned.kind, tuned.nic, tuned.cpus) == ("hvm", "vf", (3,))
+    with pytest.raises(UnavailableError, match="2 cores wanted, 1 of 2"):
+        stacks.get("xen-tuned").guest_spec("g", 2, 512, "abc", XEN, frozenset({2}))
+    with pytest.raises(UnavailableError, match="Xen has 2013 MiB free"):
+        stacks.get("xen").guest_spec("g", 1, 2014, "abc", XEN, frozenset())
+
+
+def test_what_xen_needs() -> None:
+    assert XEN.xen
+    tuned = stacks.get("xen-tuned")
+    assert tuned.problems(XEN) == ()
+    assert tuned.problems(TUNED) == ()  # a host that runs another stack
+    (problem,) = tuned.problems(replace(XEN, xen=replace(XEN.xen, commandline="sched=null")))
+    assert "asked for sched=null and runs credit2" in problem
+    (problem,) = stacks.get("xen").problems(replace(XEN, stack="xen", xen=None))
+    assert "not Xen" in problem
+    assert ["IOMMU" in text for text in tuned.problems(replace(XEN, xen=replace(XEN.xen, directio=False)))] == [True]
+    for name in ("kvm", "kvm-tuned", "nohype"):  # a host found under Xen can be booted into them
+        assert stacks.get(name).problems(XEN) == ()
+
+
 def test_kvm_takes_nothing_for_itself() -> None:
     spec = stacks.get("kvm").guest_spec("g", 2, 512, "abc", TUNED, frozenset({2, 3}))
-    assert (spec.nic, spec.cpus, spec.hugepages, spec.idle_in_guest) == ("virtio", (), False, False)
+    assert (spec.nic, spec.cpus, spec.hugepages, spec.idle_in_guest) == ("bridge", (), False, False)
     assert (spec.name, spec.stack, spec.vcpus, spec.memory_mib, spec.image) == ("g", "kvm", 2, 512, "abc")
 
 
@@ -49,6 +98,23 @@ def test_tuned_pins_each_vcpu_to_a_free_isolated_core() -> None:
     spec = tuned.guest_spec("g", 2, 512, "abc", TUNED, frozenset())
     assert (spec.nic, spec.cpus, spec.hugepages, spec.idle_in_guest) == ("vf", (2, 3), True, True)
     assert tuned.guest_spec("g", 1, 512, "abc", TUNED, frozenset({2})).cpus == (3,)
+
+
+def test_nohype_has_its_parts_of_the_host_and_leaves_its_hypervisor() -> None:
+    spec = stacks.get("nohype").guest_spec("g", 1, 512, "abc", NOHYPE, frozenset({2}))
+    assert (spec.nic, spec.cpus, spec.hugepages, spec.disengage) == ("vf", (3,), True, True)
+    assert not stacks.get("kvm-tuned").guest_spec("g", 1, 512, "abc", TUNED, frozenset()).disengage
+
+
+def test_nohype_guests_have_several_vcpus_where_the_kernel_lets_them() -> None:
+    nohype = stacks.get("nohype")
+    assert nohype.guest_spec("g", 2, 512, "abc", NOHYPE, frozenset()).cpus == (2, 3)
+    closed = replace(NOHYPE, nohype=("closed",))
+    assert nohype.guest_spec("g", 1, 512, "abc", closed, frozenset()).cpus == (2,)
+    with pytest.raises(UnavailableError, match="2 vCPUs wanted, the host's kernel lets only guests with one"):
+        nohype.guest_spec("g", 2, 512, "abc", closed, frozenset())
+    # Asked before the host was booted into the stack, the running kernel says nothing.
+    assert nohype.guest_spec("g", 2, 512, "abc", TUNED, frozenset()).cpus == (2, 3)
 
 
 def test_core_0_is_the_hosts_even_when_isolated() -> None:
@@ -85,10 +151,10 @@ def test_kvm_says_what_is_lacking_now(vcpus: int, memory: int, message: str) -> 
         stacks.get("kvm").guest_spec("g", vcpus, memory, "abc", TUNED, frozenset())
 
 
-@pytest.mark.parametrize("name", ["kvm", "kvm-tuned"])
-def test_a_good_host_has_no_problems_before_and_after_provisioning(name: str) -> None:
+@pytest.mark.parametrize(("name", "booted"), [("kvm", TUNED), ("kvm-tuned", TUNED), ("nohype", NOHYPE)])
+def test_a_good_host_has_no_problems_before_and_after_provisioning(name: str, booted: Capabilities) -> None:
     assert stacks.get(name).problems(BARE) == ()
-    assert stacks.get(name).problems(TUNED) == ()
+    assert stacks.get(name).problems(booted) == ()
 
 
 @pytest.mark.parametrize(
@@ -105,6 +171,17 @@ def test_a_good_host_has_no_problems_before_and_after_provisioning(name: str) ->
         ("kvm-tuned", replace(TUNED, hugepages_total={}), ["hugepages"]),
         ("kvm-tuned", replace(TUNED, physical_functions=(replace(PF, vfs=()),)), ["vfio-pci"]),
         ("kvm-tuned", replace(BARE, stack="kvm-tuned"), ["no core but 0", "hugepages", "vfio-pci"]),
+        ("nohype", replace(BARE, physical_functions=()), ["SR-IOV"]),
+        (
+            "nohype",
+            replace(BARE, stack="nohype"),
+            ["no core but 0", "hugepages", "vfio-pci", "lets no guest disengage"],
+        ),
+        ("nohype", replace(NOHYPE, x2apic=False), ["x2APIC"]),
+        ("nohype", replace(NOHYPE, interrupt_remapping=False), ["not remapped"]),
+        ("nohype", replace(TUNED, interrupt_remapping=False), ["not remapped"]),  # another stack told of it
+        ("nohype", replace(NOHYPE, nohype=()), ["6.12.117-nohype"]),
+        ("nohype", replace(NOHYPE, virtualization=""), ["neither SVM nor VMX"]),
     ],
 )
 def test_problems_give_reasons(name: str, host: Capabilities, reasons: list[str]) -> None:

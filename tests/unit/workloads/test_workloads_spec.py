@@ -79,7 +79,7 @@ def test_boots_have_no_command_and_only_the_figures_there_are(tmp_path: Path) ->
 
 def test_the_repositorys_own(tmp_path: Path) -> None:
     found = load_workloads()
-    assert set(found) == {"boot", "cpu", "idle", "memory", "network-latency", "network-throughput"}
+    assert set(found) == {"boot", "cpu", "idle", "known-exits", "memory", "network-latency", "network-throughput"}
     assert found["idle"].runs == "host"
     with pytest.raises(InputError, match="there are no workload files"):
         load_workloads(tmp_path)

@@ -1,0 +1,94 @@
+"""Waiting for guests that leave their hypervisor: what their hosts say of them decides."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.errors import GuestError
+from harness.guests import lifecycle
+from harness.guests.model import Engagement, Guest
+
+CREATED = Guest(
+    *("g1", "nohype", "running", "10.79.1.10", "", "0000:02:10.0", "abc", (11,), (2,), 512, 1.0, "u", "/c"),
+    engagement=Engagement("engaged"),
+)
+ORDINARY = replace(CREATED, stack="kvm", engagement=Engagement())
+DISENGAGED = replace(CREATED, engagement=Engagement("disengaged"))
+REFUSED = replace(CREATED, engagement=Engagement("engaged", "EOPNOTSUPP"))
+KILLED = replace(CREATED, engagement=Engagement("killed", "", "exit", 0, "msr", "0x1", "0x0", "0xffffffff8103c2b0"))
+
+
+class Session:
+    """A host that answers `guest list` with what it is given. Real ones are in tests/rack."""
+
+    host_name = "rack1"
+
+    def __init__(self, *guests: Guest, answers: bool = True) -> None:
+        self._guests = guests
+        self._answers = answers
+        self.asked: list[tuple[str, ...]] = []
+
+    def agent(self, *words: str, **_: object) -> object:
+        self.asked.append(words)
+        found = [asdict(guest) for guest in self._guests]
+        return found if words == ("guest", "list") else found[0]
+
+    def tcp_open(self, *_: object, **__: object) -> bool:
+        return self._answers
+
+    def run(self, *_: object, **__: object) -> Any:
+        return SimpleNamespace(exit_code=0, stdout="guest-boot: leaves its hypervisor\n")
+
+
+def test_a_guest_that_left_its_hypervisor_is_up() -> None:
+    assert lifecycle.await_ssh(Session(DISENGAGED), CREATED, 5) < 5  # type: ignore[arg-type]
+
+
+def test_nothing_is_asked_about_a_guest_that_keeps_it() -> None:
+    session = Session(ORDINARY)
+    lifecycle.await_ssh(session, ORDINARY, 5)  # type: ignore[arg-type]
+    assert session.asked == []
+
+
+@pytest.mark.parametrize(
+    ("now", "message"),
+    [
+        ((REFUSED,), r"has not left its hypervisor: the host refused \(EOPNOTSUPP\)"),
+        (
+            (CREATED,),
+            "has not left its hypervisor: it has not come to ask .*last lines: guest-boot: leaves",
+        ),
+        ((KILLED,), "'g1' killed: msr at RIP 0xffffffff8103c2b0"),
+        ((), "is gone: its host was booted anew"),
+    ],
+)
+def test_one_that_answers_with_its_hypervisor_or_just_before_its_end_is_not_up(
+    now: tuple[Guest, ...], message: str
+) -> None:
+    with pytest.raises(GuestError, match=message) as caught:
+        lifecycle.await_ssh(Session(*now), CREATED, 5)  # type: ignore[arg-type]
+    assert caught.value.where == "rack1"
+
+
+def test_a_name_is_used_once_per_boot() -> None:
+    lifecycle.check_name("g2", (CREATED,), "rack1")
+    with pytest.raises(GuestError, match=r"guest 'g1' exists \(stopped\)"):
+        lifecycle.check_name("g1", (replace(CREATED, state="stopped"),), "rack1")
+
+
+def test_one_that_was_killed_while_it_booted_is_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "_LOOK_SECONDS", 0.0)
+    with pytest.raises(GuestError, match=r"ended before SSH answered \(killed: msr at RIP .*leaves its hypervisor"):
+        lifecycle.await_ssh(Session(KILLED, answers=False), CREATED, 60)  # type: ignore[arg-type]
+
+
+def test_a_kill_that_was_asked_for_is_told_as_such() -> None:
+    asked = replace(KILLED, engagement=replace(KILLED.engagement, cause="asked", reason="nmi"))
+    session = Session(asked)
+    assert lifecycle.kill(session, "g1").engagement.death == "killed (asked): nmi at RIP 0xffffffff8103c2b0"  # type: ignore[arg-type]
+    assert session.asked == [("guest", "kill", "g1")]
+    assert Engagement("killed", cause="torn down").death == "killed (torn down): no VM exit recorded"

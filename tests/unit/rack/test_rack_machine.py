@@ -1,0 +1,17 @@
+"""The command line of an emulated server, where the two modes of the rack differ."""
+
+import pytest
+
+from harness.rack.description import HostDescription
+from harness.rack.layout import Slot
+from harness.rack.machine import qemu_argv
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_deterministic_host_has_no_x2apic_and_sleeps_while_it_idles(deterministic, tmp_path, monkeypatch):
+    monkeypatch.setenv("NOHYPE_STATE", str(tmp_path))
+    argv = qemu_argv(Slot(1, "rack1", 10), HostDescription(name="rack1"), deterministic=deterministic)
+    features = argv[argv.index("-cpu") + 1].split(",")
+    assert ("-x2apic" in features, "+x2apic" in features) == (deterministic, not deterministic)
+    assert ("-icount" in argv) == deterministic
+    assert "sleep=off" not in " ".join(argv)

@@ -13,9 +13,10 @@ _AFTER_SECONDS = 300.0  # the last scrape of an ended guest comes within moments
 _RANGE = "12h"  # looks back to the last value before that, also over a reboot of the host
 
 
-def agrees(server: PrometheusServer, totals: GuestTotals) -> list[str]:
+def agrees(server: PrometheusServer, totals: GuestTotals, *, virtual: bool = True) -> list[str]:
     """Every disagreement between Prometheus' last counts of an ended guest and its totals; none: an empty list.
 
+    A guest that is not `virtual` has no VM exits to count: Prometheus must have seen it, and none of it.
     Call it after `server.await_scrape_after(totals.ended_at, ...)`.
     """
     at = min(totals.ended_at.timestamp() + _AFTER_SECONDS, time.time())
@@ -30,7 +31,10 @@ def agrees(server: PrometheusServer, totals: GuestTotals) -> list[str]:
     for row in totals.exits:
         stored[str(row.vcpu), row.reason] += row.count
     if not found and not stored:
-        return [f"{totals.host}: {totals.guest}: no VM exits, neither in Prometheus nor in the store"]
+        if virtual:
+            return [f"{totals.host}: {totals.guest}: no VM exits, neither in Prometheus nor in the store"]
+        seen = server.query(f"last_over_time(nohype_guest_up{{{selector}}}[{_RANGE}])", at=at)
+        return [] if seen else [f"{totals.host}: {totals.guest}: Prometheus has not seen it"]
     return [
         f"{totals.host}: {totals.guest}: vCPU {vcpu}, {reason}: "
         f"{_shown(found.get((vcpu, reason)))} in Prometheus, {stored.get((vcpu, reason), 'none')} in the store"

@@ -10,14 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote, urlencode
 
-from harness.errors import DeadlineError, HarnessError, UnavailableError
+from harness.errors import DeadlineError, HarnessError, InputError, UnavailableError
 from harness.metrics.model import Sample
-from harness.metrics.targets import write_targets
+from harness.metrics.targets import Target, write_targets
 from harness.wait import until
 
 _START_SECONDS = 60.0  # includes waiting for the server of a killed controller to end on the same data
@@ -34,10 +35,10 @@ class PrometheusServer:
     """
 
     def __init__(
-        self, binary: Sequence[str], data: Path, targets: Mapping[str, str], scrape_seconds: float = 1.0
+        self, binary: Sequence[str], data: Path, targets: Mapping[str, Target], scrape_seconds: float = 1.0
     ) -> None:
         """`binary` is the argument list that runs Prometheus, with `data` visible to it at the same path;
-        `targets` maps host names to "address:port"."""
+        `targets` are by host name."""
         self._binary = tuple(binary)
         self._data = data.absolute()
         self._targets = dict(targets)
@@ -66,8 +67,10 @@ class PrometheusServer:
     def start(self) -> None:
         """Start and wait until it answers. Raises UnavailableError with the end of its log where it does not."""
         (self._data / "tsdb").mkdir(parents=True, exist_ok=True)
-        write_targets(self._data / "targets.json", self._targets)
-        (self._data / "prometheus.yml").write_text(self._configuration(), encoding="utf-8")
+        configuration = self._data / "prometheus.yml"
+        configuration.unlink(missing_ok=True)
+        configuration.touch(mode=0o600)  # it may hold passwords
+        configuration.write_text(self._configuration(), encoding="utf-8")
         deadline = time.monotonic() + _START_SECONDS
         try:
             while not self._launch(deadline):
@@ -133,14 +136,23 @@ class PrometheusServer:
     def _configuration(self) -> str:
         # JSON is YAML.
         interval = f"{round(self._scrape * 1000)}ms"
-        files = {"files": [str(self._data / "targets.json")], "refresh_interval": "5s"}
-        return json.dumps(
-            {
-                "global": {"scrape_interval": interval, "scrape_timeout": interval},
-                "scrape_configs": [{"job_name": "nohype", "file_sd_configs": [files]}],
-            },
-            indent=1,
-        )
+        ways: dict[Target, dict[str, Target]] = {}  # hosts that are asked in the same way, whatever their addresses
+        for name, target in self._targets.items():
+            ways.setdefault(replace(target, address=""), {})[name] = target
+        jobs = []
+        for number, (way, targets) in enumerate(ways.items() or [(Target(""), {})]):
+            path = self._data / f"targets-{number}.json"
+            write_targets(path, targets)
+            jobs.append(
+                {
+                    "job_name": f"nohype-{number}",
+                    "file_sd_configs": [{"files": [str(path)], "refresh_interval": "5s"}],
+                    "relabel_configs": [{"target_label": "job", "replacement": "nohype"}],
+                    **_access(way),
+                }
+            )
+        limits = {"scrape_interval": interval, "scrape_timeout": interval}
+        return json.dumps({"global": limits, "scrape_configs": jobs}, indent=1)
 
     def _launch(self, deadline: float) -> bool:
         """Start once; False where it ended before it was ready."""
@@ -210,6 +222,26 @@ class PrometheusServer:
             return reply.status, reply.read().decode()
         finally:
             connection.close()
+
+
+def _access(way: Target) -> dict[str, object]:
+    """Certificate and password themselves, not their files: Prometheus may run in a root of its own.
+
+    Raises InputError where one cannot be read.
+    """
+    found: dict[str, object] = {}
+    if way.ca is not None:
+        found["tls_config"] = {"ca": _content(way.ca)}
+    if way.password_file is not None:
+        found["basic_auth"] = {"username": way.user, "password": _content(way.password_file).strip()}
+    return found
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"nohype_exporter_web: cannot be read: {error}", where=str(path)) from None
 
 
 def parse_vector(text: str, promql: str) -> list[Sample]:

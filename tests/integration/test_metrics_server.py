@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import bcrypt
 import pytest
+from certificates import self_signed
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from harness.campaign.lab import prometheus_binary
@@ -18,11 +22,13 @@ from harness.errors import DeadlineError, HarnessError, UnavailableError
 from harness.exits.model import ExitCount
 from harness.metrics.check import agrees
 from harness.metrics.server import PrometheusServer
+from harness.metrics.targets import Target
+from harness.onhost import web
 from harness.results.model import GuestTotals
 
 
 class Exits(Collector):
-    """The exits of one guest."""
+    """The exits of one guest; another one, on bare metal, has none."""
 
     def __init__(self) -> None:
         self.count = 0.0
@@ -32,6 +38,9 @@ class Exits(Collector):
         found = CounterMetricFamily("nohype_vm_exits", "VM exits by reason", labels=labels)
         found.add_metric(("kvm", "g1", "0", "hlt"), self.count)
         yield found
+        up = GaugeMetricFamily("nohype_guest_up", "Whether the guest runs", labels=labels[:2])
+        up.add_metric(("bare", "b1"), 1)
+        yield up
 
 
 class Exporter:
@@ -65,7 +74,7 @@ def totals(count: int) -> GuestTotals:
 def server(folder: Path, exporter: Exporter, scrape_seconds: float) -> PrometheusServer:
     data = folder / "prometheus"
     data.mkdir(exist_ok=True)
-    return PrometheusServer(prometheus_binary(data), data, {"a": exporter.target}, scrape_seconds)
+    return PrometheusServer(prometheus_binary(data), data, {"a": Target(exporter.target)}, scrape_seconds)
 
 
 def test_the_awaited_scrape_began_after_the_moment(exporter: Exporter, tmp_path: Path) -> None:
@@ -77,6 +86,16 @@ def test_the_awaited_scrape_began_after_the_moment(exporter: Exporter, tmp_path:
             prometheus.await_scrape_after(ended.ended_at, 20, hosts=["a"])
             assert agrees(prometheus, ended) == []
         assert agrees(prometheus, totals(14)) == ["a: g1: vCPU 0, hlt: 13 in Prometheus, 14 in the store"]
+
+
+def test_on_bare_metal_nothing_can_exit_but_prometheus_must_have_looked(exporter: Exporter, tmp_path: Path) -> None:
+    with server(tmp_path, exporter, 0.5) as prometheus:
+        ended = GuestTotals("c", "a", "bare", "b1", (), datetime.now(UTC))
+        prometheus.await_scrape_after(ended.ended_at, 20)
+        assert agrees(prometheus, ended, virtual=False) == []
+        assert agrees(prometheus, replace(ended, guest="b2"), virtual=False) == ["a: b2: Prometheus has not seen it"]
+        (silent,) = agrees(prometheus, replace(ended, stack="kvm"))
+        assert silent == "a: b1: no VM exits, neither in Prometheus nor in the store"
 
 
 def test_data_outlive_the_server(exporter: Exporter, tmp_path: Path) -> None:
@@ -108,3 +127,29 @@ def test_wrong_queries_and_ports_taken_meanwhile(exporter: Exporter, tmp_path: P
         threading.Timer(1, prometheus.stop).start()  # the second waits until the first lets go of the data
         with other:
             assert other.query("vector(1)")[0].value == 1
+
+
+def test_an_exporter_with_tls_and_a_password_is_scraped(tmp_path: Path) -> None:
+    cert, key = self_signed(tmp_path)
+    secret = tmp_path / "password"
+    secret.write_text("secret\n")
+    users = {"prometheus": bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()}
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Exits())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{probe.getsockname()[1]}"
+    data = tmp_path / "prometheus"
+    data.mkdir()
+    targets = {"locked": Target(listen, cert), "open": Target(listen, cert, "prometheus", secret)}
+    config = web.WebConfig(cert_file=str(cert), key_file=str(key), users=users)
+    with web.server(listen, registry, config) as exporter:
+        threading.Thread(target=exporter.serve_forever, daemon=True).start()
+        with PrometheusServer(prometheus_binary(data), data, targets, 0.5) as prometheus:
+            prometheus.await_scrape_after(time.time(), 20, hosts=["open"])
+            (sample,) = prometheus.query("nohype_vm_exits_total")
+            assert (sample.labels["host"], sample.labels["job"]) == ("open", "nohype")
+            with pytest.raises(DeadlineError, match=r"locked \(.*401"):
+                prometheus.await_scrape_after(time.time(), 3, hosts=["locked"])
+        exporter.shutdown()
+    assert (data / "prometheus.yml").stat().st_mode & 0o777 == 0o600

@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 from harness.hosts.model import Host
 from harness.metrics.model import Sample
 from harness.metrics.server import parse_vector
-from harness.metrics.targets import exporter_targets, write_targets
+from harness.metrics.targets import Target, exporter_targets, write_targets
 from harness.results.model import Fidelity
 
 VECTOR = (
@@ -49,7 +49,7 @@ def test_targets(tmp_path: Path) -> None:
         for name, address in (("b", "2001:db8::1"), ("a", "192.0.2.1"))
     ]
     targets = exporter_targets(hosts)
-    assert targets == {"a": "192.0.2.1:9177", "b": "[2001:db8::1]:9177"}
+    assert targets == {"a": Target("192.0.2.1:9177"), "b": Target("[2001:db8::1]:9177")}
     write_targets(tmp_path / "targets.json", targets)
     assert json.loads((tmp_path / "targets.json").read_text()) == [
         {"targets": ["192.0.2.1:9177"], "labels": {"host": "a"}},

@@ -1,0 +1,1 @@
+"""What the control node tells Prometheus: progress, results, the harness itself; now and in hindsight."""

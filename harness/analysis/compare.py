@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 
+from harness.analysis import fairness, flags
+from harness.analysis.halves import halves, may_halve
 from harness.analysis.model import (
     Comparison,
     Contrast,
@@ -24,8 +27,14 @@ EXITS = "exits"
 # The one workload whose length is the result: its exits are compared per boot as well as per second.
 BOOT = "boot"
 IDLE = "idle"
+ALLOWED = "allowed by whoever asked for the comparison"
+# The smallest difference that matters: NoHype's authors report a gain of roughly 1 % (CCS 2011, abstract), and nothing
+# as large may be called no difference (docs/explanation/method.md).
+MARGIN = 0.01
 
 Value = Callable[[TrialRecord], float | None]
+# A metric of a workload: name, unit, direction, and its value in a trial.
+Metric = tuple[str, str, Direction, Value]
 
 
 def compare(
@@ -34,10 +43,13 @@ def compare(
     *,
     fingerprints: Iterable[Fingerprint] = (),
     seed: int = 0,
+    allowed: Sequence[str] = (),
 ) -> Comparison:
     """Set every other stack against `baseline`. Failed trials are counted and named, never used.
 
-    `fingerprints` explain the digests in the trials; without them `differences` stays empty.
+    Where one stack alone ran, in four boots or more, two random halves of its boots are compared; `seed` decides which.
+    `fingerprints` explain the digests in the trials; without them `differences` stays empty. `allowed` names facts, or
+    patterns with `*`, that may differ besides those that harness.analysis.fairness explains.
     Raises InputError: no trials; a baseline that is not among them; trials of several fidelities, which are named.
     """
     if not trials:
@@ -45,8 +57,17 @@ def compare(
     _refuse_mixed_fidelity(trials)
     stacks = _baseline_first(trials, baseline)
     good = [trial for trial in trials if trial.status is Status.OK]
+    differences = _differences(good, stacks, {found.digest: found for found in fingerprints}, allowed)
+    outliers, warm_ups = _flags(good, stacks)
+    halved = ""
+    if may_halve(trials):
+        halved = baseline
+        trials = halves(trials, seed)
+        stacks = (f"{halved} A", f"{halved} B")
+        good = [trial for trial in trials if trial.status is Status.OK]
     return Comparison(
-        baseline=baseline,
+        baseline=stacks[0],
+        margin=MARGIN,
         stacks=stacks,
         fidelity=trials[0].fidelity,
         hosts=tuple(dict.fromkeys(trial.host for trial in trials)),
@@ -55,13 +76,29 @@ def compare(
         metrics=_metrics(good, stacks, seed),
         exits=_exit_rates(good, stacks),
         failed=tuple(trial for trial in trials if trial.status is not Status.OK),
-        differences=_differences(trials, stacks, {found.digest: found for found in fingerprints}),
+        differences=differences,
+        outliers=outliers,
+        warm_ups=warm_ups,
+        halved=halved,
     )
+
+
+def exit_phases(comparison: Comparison) -> tuple[MetricComparison, ...]:
+    """Exits per second of each phase, those without any exit included: its figures are of the stacks that counted."""
+    return tuple(row for row in comparison.metrics if row.metric == EXITS_PER_SECOND)
 
 
 def exits_total(trial: TrialRecord) -> int:
     """VM exits of the measured phase, all vCPUs and reasons."""
     return sum(row.count for row in trial.exits)
+
+
+def exits_by_reason(trial: TrialRecord) -> Counter[str]:
+    """VM exits of the measured phase by reason, all vCPUs together."""
+    found: Counter[str] = Counter()
+    for row in trial.exits:
+        found[row.reason] += row.count
+    return found
 
 
 def _refuse_mixed_fidelity(trials: Sequence[TrialRecord]) -> None:
@@ -91,17 +128,41 @@ def _baseline_first(trials: Sequence[TrialRecord], baseline: str) -> tuple[str, 
 
 
 def _metrics(good: Sequence[TrialRecord], stacks: Sequence[str], seed: int) -> tuple[MetricComparison, ...]:
-    found = []
+    return tuple(
+        _metric(own, stacks, workload, *row, seed=seed)
+        for workload, own in _by_workload(good)
+        for row in _metrics_of(workload, own)
+    )
+
+
+def _by_workload(good: Sequence[TrialRecord]) -> Iterator[tuple[str, list[TrialRecord]]]:
     for workload in _phases(good):
-        own = [trial for trial in good if trial.workload == workload]
-        # Exits first: they are what the testbed is about.
-        rows: list[tuple[str, str, Direction, Value]] = [(EXITS_PER_SECOND, "1/s", Direction.LOWER, _exit_rate)]
-        if workload == BOOT:
-            rows.append((EXITS, "", Direction.LOWER, lambda trial: float(exits_total(trial))))
-        kinds = dict.fromkeys((value.name, value.unit, value.direction) for trial in own for value in trial.metrics)
-        rows += [(name, unit, direction, _named(name, unit)) for name, unit, direction in kinds]
-        found += [_metric(own, stacks, workload, *row, seed=seed) for row in rows]
-    return tuple(found)
+        yield workload, [trial for trial in good if trial.workload == workload]
+
+
+def _metrics_of(workload: str, own: Sequence[TrialRecord]) -> list[Metric]:
+    # Exits first: they are what the testbed is about.
+    rows: list[Metric] = [(EXITS_PER_SECOND, "1/s", Direction.LOWER, _exit_rate)]
+    if workload == BOOT:
+        rows.append((EXITS, "", Direction.LOWER, lambda trial: float(exits_total(trial))))
+    kinds = dict.fromkeys((value.name, value.unit, value.direction) for trial in own for value in trial.metrics)
+    return rows + [(name, unit, direction, _named(name, unit)) for name, unit, direction in kinds]
+
+
+def _flags(
+    good: Sequence[TrialRecord], stacks: Sequence[str]
+) -> tuple[tuple[flags.Outlier, ...], tuple[flags.WarmUp, ...]]:
+    outliers: list[flags.Outlier] = []
+    warm_ups: list[flags.WarmUp] = []
+    for workload, own in _by_workload(good):
+        for name, _unit, direction, value in _metrics_of(workload, own):
+            for stack in stacks:
+                of_stack = [trial for trial in own if trial.stack == stack]
+                for host in dict.fromkeys(trial.host for trial in of_stack):
+                    outliers += flags.outliers([each for each in of_stack if each.host == host], name, value)
+                found = flags.warm_up(of_stack, name, direction, value)
+                warm_ups += [found] if found else []
+    return tuple(outliers), tuple(warm_ups)
 
 
 def _phases(trials: Iterable[TrialRecord]) -> list[str]:
@@ -165,7 +226,9 @@ def _contrast(stack: str, found: Effect | None, direction: Direction) -> Contras
     if found.scope is not Scope.BETWEEN_BOOTS or found.low is None or found.high is None:
         return Contrast(stack, found, Verdict.TOO_FEW)
     if found.low <= 1 <= found.high:
-        return Contrast(stack, found, Verdict.NO_DIFFERENCE)
+        # Limits that are each other's inverse: which of the two stacks is the baseline then makes no odds.
+        within = found.low >= 1 / (1 + MARGIN) and found.high <= 1 + MARGIN
+        return Contrast(stack, found, Verdict.NO_DIFFERENCE if within else Verdict.NOT_DECIDED)
     if direction is Direction.NEITHER:
         return Contrast(stack, found, Verdict.DIFFERENT)
     higher = found.low > 1
@@ -207,12 +270,12 @@ def _reason_rate(own: Sequence[TrialRecord], phase: str, stack: str, reason: str
 
 
 def _differences(
-    trials: Sequence[TrialRecord], stacks: Sequence[str], known: dict[str, Fingerprint]
+    good: Sequence[TrialRecord], stacks: Sequence[str], known: dict[str, Fingerprint], allowed: Sequence[str]
 ) -> tuple[FactDifference, ...]:
     found = []
-    for host in dict.fromkeys(trial.host for trial in trials):
+    for host in dict.fromkeys(trial.host for trial in good):
         seen: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: {stack: {} for stack in stacks})
-        prints = {(trial.stack, trial.fingerprint): None for trial in trials if trial.host == host}
+        prints = {(trial.stack, trial.fingerprint): None for trial in good if trial.host == host}
         pairs = [(stack, dict(known[digest].facts)) for stack, digest in prints if digest in known]
         names = sorted({name for _stack, facts in pairs for name in facts})
         for stack, facts in pairs:
@@ -221,5 +284,8 @@ def _differences(
         for name in names:
             values = tuple((stack, tuple(texts)) for stack, texts in seen[name].items() if texts)
             if len({text for _stack, texts in values for text in texts}) > 1:
-                found.append(FactDifference(host, name, values))
+                reason = fairness.reason(name, dict(values))
+                if not reason and any(fnmatchcase(name, pattern) for pattern in allowed):
+                    reason = ALLOWED
+                found.append(FactDifference(host, name, values, reason))
     return tuple(found)

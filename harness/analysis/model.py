@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.analysis.flags import Outlier, WarmUp
 from harness.analysis.statistics import Effect
 from harness.results.model import Direction, Fidelity, TrialRecord
 
@@ -15,7 +16,8 @@ class Verdict(StrEnum):
     BETTER = "better"
     WORSE = "worse"
     DIFFERENT = "different"  # of a metric that describes and does not judge
-    NO_DIFFERENCE = "no difference"  # shown, that is; the interval tells how large a one may have been missed
+    NO_DIFFERENCE = "no difference"  # as large as the margin: the whole interval lies within it
+    NOT_DECIDED = "not decided"  # the interval includes 1 and more than the margin: too few boots to tell
     TOO_FEW = "too few boots"
     NO_RATIO = "no ratio"  # the baseline's mean is zero, or values are negative
 
@@ -83,6 +85,7 @@ class FactDifference:
     host: str
     fact: str
     values: tuple[tuple[str, tuple[str, ...]], ...]
+    reason: str  # why it may differ (harness.analysis.fairness); "" where nothing explains it
 
     @property
     def drifted(self) -> bool:
@@ -95,6 +98,7 @@ class Comparison:
     """Everything `compare` found out about the trials of a campaign."""
 
     baseline: str
+    margin: float  # what counts as no difference: ratios from 1 / (1 + margin) to 1 + margin
     stacks: tuple[str, ...]  # the baseline first
     fidelity: Fidelity
     hosts: tuple[str, ...]
@@ -104,3 +108,11 @@ class Comparison:
     exits: tuple[ExitRate, ...]
     failed: tuple[TrialRecord, ...]
     differences: tuple[FactDifference, ...]
+    outliers: tuple[Outlier, ...]
+    warm_ups: tuple[WarmUp, ...]
+    halved: str  # the one stack whose boots were split into halves, to compare it with itself; "" otherwise
+
+    @property
+    def unexplained(self) -> tuple[FactDifference, ...]:
+        """Differences between the stacks that make the comparison doubtful."""
+        return tuple(found for found in self.differences if not found.reason)

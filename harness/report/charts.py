@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import altair as alt
 import vl_convert
 
+from harness.analysis.compare import exit_phases
 from harness.analysis.model import Comparison, ExitRate
 from harness.report.words import count, number
 
@@ -47,19 +48,23 @@ def exit_colours(comparison: Comparison) -> dict[str, str]:
 
 
 def exit_figures(comparison: Comparison, colours: Mapping[str, str]) -> tuple[Figure, ...]:
-    """For each phase, a bar of exits per second by reason for each stack. Each figure has a scale of its own."""
+    """For each phase, a bar of exits per second by reason for each stack. Each figure has a scale of its own.
+
+    A stack whose trials counted no exit has its place and a 0; none where nothing counted any.
+    """
     found = []
-    for number_, phase in enumerate(dict.fromkeys(rate.phase for rate in comparison.exits)):
-        rates = [rate for rate in comparison.exits if rate.phase == phase]
-        found.append(Figure(phase, _exits_svg(rates, comparison.stacks, colours, f"f{number_}-"), _exits_label(rates)))
+    for number_, row in enumerate(exit_phases(comparison) if comparison.exits else ()):
+        rates = [rate for rate in comparison.exits if rate.phase == row.workload]
+        stacks = [figure.stack for figure in row.figures]
+        svg = _exits_svg(rates, stacks, colours, f"f{number_}-")
+        found.append(Figure(row.workload, svg, _exits_label(row.workload, rates, stacks)))
     return tuple(found)
 
 
-def _exits_svg(rates: Sequence[ExitRate], stacks: Sequence[str], colours: Mapping[str, str], prefix: str) -> str:
+def _exits_svg(rates: Sequence[ExitRate], shown: Sequence[str], colours: Mapping[str, str], prefix: str) -> str:
     sums: dict[tuple[str, str], float] = defaultdict(float)
     for rate in rates:
         sums[rate.stack, rate.reason if rate.reason in colours else OTHER] += rate.per_second
-    shown = [stack for stack in stacks if any(found == stack for found, _reason in sums)]
     order = list(colours)
     bars = [
         {"stack": stack, "reason": reason, "rate": value, "order": order.index(reason)}
@@ -68,7 +73,10 @@ def _exits_svg(rates: Sequence[ExitRate], stacks: Sequence[str], colours: Mappin
     total = {stack: sum(value for (found, _reason), value in sums.items() if found == stack) for stack in shown}
     totals = [{"stack": stack, "rate": value, "text": number(value)} for stack, value in total.items()]
     y = alt.Y(
-        "stack:N", sort=shown, title=None, axis=alt.Axis(labelLimit=110, labelPadding=7, ticks=False, domain=False)
+        "stack:N",
+        sort=list(shown),
+        title=None,
+        axis=alt.Axis(labelLimit=110, labelPadding=7, ticks=False, domain=False),
     )
     bar = (
         alt.Chart(alt.InlineData(values=bars))
@@ -121,11 +129,14 @@ def _inline(svg: str, prefix: str) -> str:
     return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
 
 
-def _exits_label(rates: Sequence[ExitRate]) -> str:
+def _exits_label(phase: str, rates: Sequence[ExitRate], stacks: Sequence[str]) -> str:
     parts = []
-    for stack in dict.fromkeys(rate.stack for rate in rates):
+    for stack in stacks:
         own = [rate for rate in rates if rate.stack == stack]
+        if not own:
+            parts.append(f"{stack}: none")
+            continue
         most = ", ".join(f"{rate.reason} {number(rate.per_second)}" for rate in own[:4])
         total = number(sum(rate.per_second for rate in own))
         parts.append(f"{stack}: {total} per second in all ({count(len(own), 'reason')}; most: {most})")
-    return f"VM exits per second in {rates[0].phase}. {'. '.join(parts)}."
+    return f"VM exits per second in {phase}. {'. '.join(parts)}."

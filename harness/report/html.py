@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from urllib.parse import quote
 import jinja2
 
 import harness
-from harness.analysis.compare import exits_total
+from harness.analysis import paper
+from harness.analysis.compare import exit_phases, exits_total
 from harness.analysis.model import Comparison, Contrast, ExitRate, MetricComparison
 from harness.report import words
 from harness.report.charts import exit_colours, exit_figures
@@ -25,6 +27,7 @@ BAR_WIDTH = 200  # of a ratio bar's own coordinates
 MARGIN = 8
 WIDEST = math.log(64)  # ratios beyond 64 and 1/64 run against the bar's end
 NARROWEST = math.log(1.25)
+NO_REASON = "no exits"
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class RatioBar:
 class ExitRow:
     reason: str
     colour: str
-    rates: tuple[ExitRate | None, ...]  # in the order of the stacks
+    cells: tuple[ExitRate | str, ...]  # in the order of the stacks; text where there is no rate
 
 
 def write_report(path: Path, source: ReportInput) -> Path:
@@ -61,8 +64,11 @@ def write_report(path: Path, source: ReportInput) -> Path:
     return path
 
 
-def render(source: ReportInput, folder: Path) -> str:
-    """The report's HTML. Links to artifacts are relative to `folder`, where the report will lie."""
+def render(source: ReportInput, folder: Path, links: Sequence[tuple[str, str]] = ()) -> str:
+    """The report's HTML. Links to artifacts are relative to `folder`, where the report will lie.
+
+    `links` are words and addresses, shown above everything else: for a report that is one page of several.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report", "."),
         autoescape=True,
@@ -87,6 +93,8 @@ def render(source: ReportInput, folder: Path) -> str:
         # Prometheus has a section of its own; that somebody cancelled is in the campaign's status.
         notes=[note for note in source.notes if note.kind not in (NoteKind.PROMETHEUS, NoteKind.CANCEL)],
         prometheus=source.prometheus,
+        paper=paper.beside_the_paper(comparison, source.against_xen),
+        quotes=paper,
         words=words,
         bar=lambda contrast: ratio_bar(contrast, reach),
         bar_width=BAR_WIDTH,
@@ -98,6 +106,7 @@ def render(source: ReportInput, folder: Path) -> str:
         exits_total=exits_total,
         total_exits=sum(exits_total(trial) for trial in source.trials),
         link=link,
+        links=links,
         version=harness.__version__,
         python=platform.python_version(),
     )
@@ -136,13 +145,20 @@ def ratio_bar(contrast: Contrast, reach: float) -> RatioBar | None:
 
 
 def exit_rows(comparison: Comparison, colours: dict[str, str]) -> dict[str, tuple[ExitRow, ...]]:
-    """Exits per second by phase, then reason; most frequent first."""
+    """Exits per second by phase, then reason; most frequent first. A dash where no trial of the stack succeeded."""
     found = {}
-    for phase in dict.fromkeys(rate.phase for rate in comparison.exits):
-        rates = {(rate.reason, rate.stack): rate for rate in comparison.exits if rate.phase == phase}
-        rows = [
-            ExitRow(reason, colours.get(reason, ""), tuple(rates.get((reason, stack)) for stack in comparison.stacks))
-            for reason in dict.fromkeys(reason for reason, _stack in rates)
-        ]
-        found[phase] = tuple(sorted(rows, key=lambda row: -max(rate.per_second for rate in row.rates if rate)))
+    for phase in exit_phases(comparison):
+        rates = {(rate.reason, rate.stack): rate for rate in comparison.exits if rate.phase == phase.workload}
+        most: dict[str, float] = defaultdict(float)
+        for rate in rates.values():
+            most[rate.reason] = max(most[rate.reason], rate.per_second)
+        nothing = {stack: "0" if phase.figure(stack) else "–" for stack in comparison.stacks}
+        found[phase.workload] = tuple(
+            ExitRow(
+                reason,
+                colours.get(reason, "") if reason != NO_REASON else "transparent",
+                tuple(rates.get((reason, stack), nothing[stack]) for stack in comparison.stacks),
+            )
+            for reason in sorted(most, key=lambda reason: -most[reason]) or (NO_REASON,)
+        )
     return found

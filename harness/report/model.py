@@ -29,3 +29,4 @@ class ReportInput:
     notes: tuple[Note, ...]
     prometheus: PrometheusAgreement | None  # None: not asked
     artifacts: Path
+    against_xen: Comparison | None = None  # the same with Xen as baseline, where the campaign has it

@@ -6,7 +6,9 @@ import math
 from collections import Counter
 
 from harness.analysis.compare import EXITS_PER_SECOND
-from harness.analysis.model import Comparison, Contrast, MetricComparison, Verdict
+from harness.analysis.flags import Outlier, WarmUp
+from harness.analysis.model import Comparison, Contrast, FactDifference, MetricComparison, Verdict
+from harness.analysis.paper import Gain
 from harness.analysis.statistics import Effect, Scope
 from harness.results.model import Direction, Fidelity
 
@@ -21,6 +23,7 @@ FIDELITY = {
         "hypervisor handled the exits of the emulated CPU. A second stands for a fixed number of instructions executed."
     ),
 }
+_MANY_WORDS = 4  # so many in common make a value long enough to show only what is not
 BETTER = {Direction.HIGHER: "higher is better", Direction.LOWER: "lower is better", Direction.NEITHER: ""}
 
 
@@ -47,6 +50,13 @@ def interval(effect: Effect | None) -> str:
     return f"{text} ({Scope.WITHIN_BOOT})" if effect.scope is Scope.WITHIN_BOOT else text
 
 
+def gain(found: Gain) -> str:
+    """`+1.2 % (-0.3 to +2.8)`."""
+    if found.low is None or found.high is None:
+        return f"{100 * found.share:+.1f} %"
+    return f"{100 * found.share:+.1f} % ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+
+
 def metric_name(name: str) -> str:
     return name.replace("_", " ")
 
@@ -65,9 +75,25 @@ def count(many: int, noun: str) -> str:
     return f"{many:,} {noun}" if many == 1 else f"{many:,} {noun}s"
 
 
+def margin(comparison: Comparison) -> str:
+    """When the comparison speaks of no difference."""
+    percent = f"{comparison.margin * 100:.3g} %"
+    return (
+        f"“No difference” means that the whole interval lies within {percent} of 1; “not decided”, that it includes 1 "
+        "but is wider: these are too few boots to tell."
+    )
+
+
 def verdict_sentences(comparison: Comparison) -> tuple[str, ...]:
     """One sentence for each stack but the baseline: how its exits and its metrics compare."""
     others = comparison.stacks[1:]
+    if comparison.halved:
+        first, second = comparison.stacks
+        return (
+            f"{comparison.halved} alone ran, so it is compared with itself: {first} and {second} are two random halves "
+            "of its boots. Of twenty such comparisons, one is expected to come out as a difference.",
+            _sentence(comparison, second),
+        )
     if not others:
         return (f"All trials ran {comparison.baseline}: there is no other stack to compare it with.",)
     return tuple(_sentence(comparison, stack) for stack in others)
@@ -93,6 +119,9 @@ def _exits_clause(exits: list[tuple[str, Contrast]]) -> str:
     same = [workload for workload, found in exits if found.verdict is Verdict.NO_DIFFERENCE]
     if same:
         parts.append(f"showed no difference in exits per second in {listed(same)}")
+    undecided = [workload for workload, found in exits if found.verdict is Verdict.NOT_DECIDED]
+    if undecided:
+        parts.append(f"left exits per second undecided in {listed(undecided)}")
     unclear = [workload for workload, found in exits if found.verdict in (Verdict.TOO_FEW, Verdict.NO_RATIO)]
     if unclear:
         parts.append(f"cannot be judged by exits per second in {listed(unclear)}")
@@ -107,12 +136,52 @@ def _tally_clause(tally: Counter[Verdict]) -> str:
         Verdict.BETTER: "better",
         Verdict.WORSE: "worse",
         Verdict.DIFFERENT: "different",
-        Verdict.NO_DIFFERENCE: "not shown to differ",
+        Verdict.NO_DIFFERENCE: "without a difference",
+        Verdict.NOT_DECIDED: "not decided",
         Verdict.TOO_FEW: "measured in too few boots to say",
         Verdict.NO_RATIO: "without a ratio",
     }
     found = [f"{tally[verdict]} {text}" for verdict, text in words.items() if tally[verdict]]
     return f"of its {count(total, 'other metric')}, {listed(found)}"
+
+
+def unexplained(comparison: Comparison) -> str:
+    """What is to be said first where facts differ that nothing explains; "" where there are none."""
+    facts = list(dict.fromkeys(found.fact for found in comparison.unexplained))
+    if not facts:
+        return ""
+    differ = "differs" if len(facts) == 1 else "differ"
+    return (
+        f"Not explained: {count(len(facts), 'fact')} of hosts or guests {differ} between the blocks for no reason that "
+        f"is known: {listed(facts)}. Whatever is compared here may come from that."
+    )
+
+
+def fact_values(difference: FactDifference) -> tuple[tuple[str, str], ...]:
+    """Each stack's values; of long ones, the words that are not in all of them."""
+    texts = [text for _stack, found in difference.values for text in found]
+    shared = set.intersection(*(set(text.split()) for text in texts))
+
+    def short(text: str) -> str:
+        if len(shared) < _MANY_WORDS:
+            return text or "(empty)"
+        return " ".join(["…", *(word for word in text.split() if word not in shared)])
+
+    return tuple((stack, " | ".join(map(short, found))) for stack, found in difference.values)
+
+
+def warm_up(found: WarmUp) -> str:
+    return (
+        f"{found.stack}, {found.workload}, {metric_name(found.metric)}: the first trial of a boot was worse than its "
+        f"later ones in {found.worse} of {count(found.boots, 'boot')}, by {number(found.ratio)}× at the median"
+    )
+
+
+def outlier(found: Outlier) -> str:
+    return (
+        f"{found.trial} ({found.stack}, {found.workload} on {found.host}): {metric_name(found.metric)} "
+        f"{number(found.value)}, where the median is {number(found.median)}"
+    )
 
 
 def listed(items: list[str]) -> str:

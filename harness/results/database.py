@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -77,14 +78,14 @@ def open_engine(url: URL) -> Engine:
 
 
 def prepare(reader: Engine, writer: Engine, where: str) -> None:
-    """Make the tables where there are none. Raises UnavailableError for those of another version of the harness."""
-    with reader.begin() as connection:
-        there = inspect(connection).has_table(SchemaRow.__tablename__)
-    if not there:
+    """Make the tables where there are none, and bring older ones up to date; what they hold stays.
+
+    Raises UnavailableError for those of a newer version of the harness.
+    """
+    if _version(reader) in (None, *_STEPS):
         with writer.begin() as connection:
             _make_tables(connection)
-    with reader.begin() as connection:
-        found = connection.scalar(select(SchemaRow.version))
+    found = _version(reader)
     if found != SCHEMA_VERSION:
         raise UnavailableError(
             f"the results store has schema version {found}, this harness needs {SCHEMA_VERSION}",
@@ -93,12 +94,31 @@ def prepare(reader: Engine, writer: Engine, where: str) -> None:
         )
 
 
+def _version(engine: Engine) -> int | None:
+    with engine.begin() as connection:
+        if not inspect(connection).has_table(SchemaRow.__tablename__):
+            return None
+        return connection.scalar(select(SchemaRow.version))
+
+
 def _make_tables(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":  # SQLite's writers are alone anyway
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
     if not inspect(connection).has_table(SchemaRow.__tablename__):
         Base.metadata.create_all(connection)
         connection.execute(insert(SchemaRow).values(version=SCHEMA_VERSION))
+    while step := _STEPS.get(connection.scalar(select(SchemaRow.version)) or 0):  # none if somebody was faster
+        step(connection)
+        connection.execute(update(SchemaRow).values(version=SchemaRow.version + 1))
+
+
+def _add_tables(connection: Connection) -> None:
+    """Make those that are missing."""
+    Base.metadata.create_all(connection)
+
+
+# What leads from a schema version to the next one.
+_STEPS: dict[int, Callable[[Connection], None]] = {1: _add_tables}
 
 
 def why(error: SQLAlchemyError) -> str:

@@ -49,7 +49,9 @@ def export(store: Store, campaign_id: str, fmt: str, path: Path) -> Path:
     """
     if fmt not in FORMATS:
         raise InputError(
-            f"unknown format {fmt!r}{nearest(fmt, FORMATS)}", where="--format", fix=f"formats: {', '.join(FORMATS)}"
+            f"unknown format {fmt!r}{nearest(fmt, FORMATS)}",
+            where="--format",
+            fix=f"formats: {', '.join(FORMATS)}, openmetrics",
         )
     campaign = store.campaign(campaign_id)
     if path.exists():

@@ -7,10 +7,8 @@ control nodes share a PostgreSQL, a lock there.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.engine import URL
@@ -21,6 +19,7 @@ from harness.errors import StorageError
 from harness.paths import state_dir
 from harness.results.artifacts import storing
 from harness.results.database import default_url, open_engine, parse_url, why
+from harness.results.presence import try_lock
 
 
 @contextlib.contextmanager
@@ -42,18 +41,9 @@ def _here(host: str, wait: Callable[[], None]) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a")
     with handle:
-        while not _locked(handle.fileno(), path):
+        while not try_lock(handle, path):
             wait()
         yield
-
-
-def _locked(number: int, path: Path) -> bool:
-    with storing(path):
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
 
 
 @contextlib.contextmanager

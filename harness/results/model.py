@@ -117,6 +117,14 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """How many trials of a campaign are stored, and how many of them failed."""
+
+    trials: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
 class GuestTotals:
     """The final counters of a guest that has ended: what Prometheus must hold as well."""
 
@@ -148,3 +156,65 @@ class Note:
     subject: str
     text: str
     at: datetime
+
+
+@dataclass(frozen=True)
+class NightlyRecord:
+    """A campaign that is run every night, as it was installed."""
+
+    name: str
+    node: str  # the control node that runs it
+    spec_text: str  # the nightly file as it was, to the letter
+    campaign_file: str  # absolute path; read anew every night
+    campaign: str  # its name
+    inventory: str  # absolute path
+    installed_at: datetime
+    removed_at: datetime | None
+
+
+class NightStatus(StrEnum):
+    RUNNING = "running"  # or interrupted, where no process is at it
+    OK = "ok"
+    REGRESSED = "regressed"  # measured, and something is worse than it was
+    FAILED = "failed"  # it, or some of its trials
+    MISSED = "missed"
+
+
+@dataclass(frozen=True)
+class NightRecord:
+    """One night of a nightly. Like a campaign's status, everything but its key and `due_at` changes until it ends."""
+
+    nightly: str
+    night: str  # the date it was due; with the time of day where somebody ran it by hand
+    due_at: datetime
+    status: NightStatus
+    reason: str  # why it failed or was missed
+    campaign_id: str  # empty until it has begun
+    started_at: datetime | None
+    ended_at: datetime | None
+    digest: str  # what became of it, e.g. "sent by mail"
+
+
+class ChangeKind(StrEnum):
+    BETTER = "better"
+    WORSE = "worse"
+    DIFFERENT = "different"  # of a metric that describes and does not judge
+
+
+@dataclass(frozen=True)
+class ChangeRecord:
+    """A change of a metric that was reported, so that it keeps its id and is reported as new but once."""
+
+    id: str
+    campaign: str  # name
+    host: str
+    stack: str
+    workload: str
+    metric: str
+    unit: str
+    fidelity: Fidelity
+    kind: ChangeKind
+    campaign_id: str  # the first campaign after the change, as it was seen when it was found
+    found_at: datetime
+    acknowledged_at: datetime | None
+    note: str

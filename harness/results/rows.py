@@ -7,15 +7,30 @@ from dataclasses import asdict
 from harness.results.model import (
     BlockRecord,
     CampaignRecord,
+    ChangeKind,
+    ChangeRecord,
     Direction,
     ExitCount,
     Fidelity,
     GuestTotals,
     MetricValue,
+    NightlyRecord,
+    NightRecord,
+    NightStatus,
     Status,
     TrialRecord,
 )
-from harness.results.tables import BlockRow, CampaignRow, ExitRow, GuestRow, MetricRow, TrialRow
+from harness.results.tables import (
+    BlockRow,
+    CampaignRow,
+    ChangeRow,
+    ExitRow,
+    GuestRow,
+    MetricRow,
+    NightlyRow,
+    NightRow,
+    TrialRow,
+)
 
 
 def campaign(row: CampaignRow) -> CampaignRecord:
@@ -89,3 +104,57 @@ def trial(row: TrialRow) -> TrialRecord:
 def totals(row: GuestRow) -> GuestTotals:
     exits = tuple(ExitCount(int(vcpu), str(reason), int(count)) for vcpu, reason, count in row.exits)
     return GuestTotals(row.campaign_id, row.host, row.stack, row.guest, exits, row.ended_at)
+
+
+def nightly(row: NightlyRow) -> NightlyRecord:
+    return NightlyRecord(
+        name=row.name,
+        node=row.node,
+        spec_text=row.spec_text,
+        campaign_file=row.campaign_file,
+        campaign=row.campaign,
+        inventory=row.inventory,
+        installed_at=row.installed_at,
+        removed_at=row.removed_at,
+    )
+
+
+def night_row(record: NightRecord) -> NightRow:
+    fields = asdict(record)
+    return NightRow(**{**fields, "status": record.status.value, "campaign_id": record.campaign_id or None})
+
+
+def night(row: NightRow) -> NightRecord:
+    return NightRecord(
+        nightly=row.nightly,
+        night=row.night,
+        due_at=row.due_at,
+        status=NightStatus(row.status),
+        reason=row.reason,
+        campaign_id=row.campaign_id or "",
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        digest=row.digest,
+    )
+
+
+def change_row(record: ChangeRecord) -> ChangeRow:
+    return ChangeRow(**{**asdict(record), "fidelity": record.fidelity.value, "kind": record.kind.value})
+
+
+def change(row: ChangeRow) -> ChangeRecord:
+    return ChangeRecord(
+        id=row.id,
+        campaign=row.campaign,
+        host=row.host,
+        stack=row.stack,
+        workload=row.workload,
+        metric=row.metric,
+        unit=row.unit,
+        fidelity=Fidelity(row.fidelity),
+        kind=ChangeKind(row.kind),
+        campaign_id=row.campaign_id,
+        found_at=row.found_at,
+        acknowledged_at=row.acknowledged_at,
+        note=row.note,
+    )

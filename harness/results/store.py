@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import inspect, select, update
+from sqlalchemy import func, inspect, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -29,13 +29,29 @@ from harness.results.database import (
 from harness.results.model import (
     BlockRecord,
     CampaignRecord,
+    ChangeRecord,
     Fingerprint,
     GuestTotals,
+    NightlyRecord,
+    NightRecord,
     Note,
     NoteKind,
+    Status,
+    Tally,
     TrialRecord,
 )
-from harness.results.tables import Base, BlockRow, CampaignRow, FingerprintRow, GuestRow, NoteRow, TrialRow
+from harness.results.tables import (
+    Base,
+    BlockRow,
+    CampaignRow,
+    ChangeRow,
+    FingerprintRow,
+    GuestRow,
+    NightlyRow,
+    NightRow,
+    NoteRow,
+    TrialRow,
+)
 
 __all__ = ["Store", "default_url"]
 
@@ -94,10 +110,12 @@ class Store:
 
     def campaign(self, campaign_id: str) -> CampaignRecord:
         """The campaign of that id, of an id that begins so, or the `latest`. Raises InputError where there is none."""
+        with self._session() as session:
+            row = session.get(CampaignRow, campaign_id)
+            if row:
+                return convert.campaign(row)
         every = self.campaigns()
-        found = [one for one in every if one.id == campaign_id] or [
-            one for one in every if one.id.startswith(campaign_id)
-        ]
+        found = [one for one in every if one.id.startswith(campaign_id)]
         if campaign_id == "latest":
             found = list(every[:1])
         if len(found) == 1:
@@ -164,6 +182,21 @@ class Store:
             )
             return tuple(convert.trial(row) for row in rows)
 
+    def tallies(self, campaign_id: str | None = None) -> dict[str, Tally]:
+        """By campaign; without those that have no trial yet. Of all campaigns, or of one."""
+        query = select(TrialRow.campaign_id, TrialRow.status, func.count()).group_by(
+            TrialRow.campaign_id, TrialRow.status
+        )
+        if campaign_id is not None:
+            query = query.where(TrialRow.campaign_id == campaign_id)
+        found: dict[str, Tally] = {}
+        with self._session() as session:
+            for identity, status, count in session.execute(query):
+                before = found.get(identity, Tally())
+                failed = count if status == Status.FAILED else 0
+                found[identity] = Tally(before.trials + count, before.failed + failed)
+        return found
+
     def add_guest_totals(self, totals: GuestTotals) -> bool:
         exits: list[list[int | str]] = [[row.vcpu, row.reason, row.count] for row in totals.exits]
         return self._add(GuestRow(**{**asdict(totals), "exits": exits}))
@@ -196,6 +229,46 @@ class Store:
         """How many ended guests Prometheus was asked about, and every disagreement between it and this store."""
         notes = self.notes(campaign_id, NoteKind.PROMETHEUS)
         return len(notes), tuple(line for note in notes for line in note.text.splitlines())
+
+    def set_nightly(self, record: NightlyRecord) -> None:
+        """Install a nightly, or change an installed one; its nights stay."""
+        self._set(NightlyRow(**asdict(record)))
+
+    def nightlies(self) -> tuple[NightlyRecord, ...]:
+        """All of them, removed ones too, by name."""
+        with self._session() as session:
+            return tuple(convert.nightly(row) for row in session.scalars(select(NightlyRow).order_by(NightlyRow.name)))
+
+    def set_night(self, record: NightRecord) -> None:
+        """Record a night, or what has become of it."""
+        self._set(convert.night_row(record))
+
+    def nights(self, nightly: str) -> tuple[NightRecord, ...]:
+        """The nightly's nights, the earliest first."""
+        with self._session() as session:
+            rows = session.scalars(
+                select(NightRow).where(NightRow.nightly == nightly).order_by(NightRow.due_at, NightRow.night)
+            )
+            return tuple(convert.night(row) for row in rows)
+
+    def set_change(self, record: ChangeRecord) -> None:
+        """Keep a change that is reported, or its acknowledgement."""
+        self._set(convert.change_row(record))
+
+    def changes(self, campaign: str) -> tuple[ChangeRecord, ...]:
+        """Those of the campaigns of this name, in the order they were found."""
+        with self._session() as session:
+            rows = session.scalars(
+                select(ChangeRow).where(ChangeRow.campaign == campaign).order_by(ChangeRow.found_at, ChangeRow.id)
+            )
+            return tuple(convert.change(row) for row in rows)
+
+    def _set(self, row: Base) -> None:
+        try:
+            with self._session(write=True) as session:
+                session.merge(row)
+        except IntegrityError as error:
+            raise StorageError(f"cannot be stored: {why(error)}", where=self.name) from None
 
     def _add(self, row: Base) -> bool:
         identity = inspect(row).mapper.primary_key_from_instance(row)

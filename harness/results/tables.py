@@ -1,4 +1,4 @@
-"""The tables of the results store. A change here is a new SCHEMA_VERSION."""
+"""The tables of the results store. A change here is a new SCHEMA_VERSION and a step in database.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -134,3 +134,45 @@ class NoteRow(Base):
     subject: Mapped[str] = mapped_column(primary_key=True)
     text: Mapped[str]
     at: Mapped[datetime]
+
+
+class NightlyRow(Base):
+    __tablename__ = "nightlies"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    node: Mapped[str]
+    spec_text: Mapped[str]
+    campaign_file: Mapped[str]
+    campaign: Mapped[str]
+    inventory: Mapped[str]
+    installed_at: Mapped[datetime]
+    removed_at: Mapped[datetime | None]
+
+
+class NightRow(Base):
+    __tablename__ = "nights"
+    nightly: Mapped[str] = mapped_column(ForeignKey("nightlies.name"), primary_key=True)
+    night: Mapped[str] = mapped_column(primary_key=True)
+    due_at: Mapped[datetime]
+    status: Mapped[str]
+    reason: Mapped[str]
+    campaign_id: Mapped[str | None] = mapped_column(ForeignKey("campaigns.id"))
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    digest: Mapped[str]
+
+
+class ChangeRow(Base):
+    __tablename__ = "changes"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    campaign: Mapped[str] = mapped_column(index=True)
+    host: Mapped[str]
+    stack: Mapped[str]
+    workload: Mapped[str]
+    metric: Mapped[str]
+    unit: Mapped[str]
+    fidelity: Mapped[str]
+    kind: Mapped[str]
+    campaign_id: Mapped[str] = mapped_column(ForeignKey("campaigns.id"))
+    found_at: Mapped[datetime]
+    acknowledged_at: Mapped[datetime | None]
+    note: Mapped[str]

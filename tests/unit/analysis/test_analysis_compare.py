@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
-from harness.analysis.compare import BOOT, EXITS, EXITS_PER_SECOND, compare
+from harness.analysis.compare import BOOT, EXITS, EXITS_PER_SECOND, MARGIN, compare, exit_phases
 from harness.analysis.model import Verdict
 from harness.analysis.statistics import Scope
 from harness.errors import ExitCode, InputError
+from harness.report.words import verdict_sentences
 from harness.results.model import Direction, ExitCount, Fidelity, Fingerprint, MetricValue, Status, TrialRecord
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -76,7 +78,8 @@ def test_stacks_side_by_side_with_ratio_boots_and_trials():
         (Direction.HIGHER, (80, 81, 79), Verdict.WORSE),
         (Direction.LOWER, (80, 81, 79), Verdict.BETTER),
         (Direction.NEITHER, (80, 81, 79), Verdict.DIFFERENT),
-        (Direction.HIGHER, (100, 99, 101), Verdict.NO_DIFFERENCE),
+        (Direction.HIGHER, (100, 99, 101), Verdict.NOT_DECIDED),
+        (Direction.NEITHER, (100, 99, 101), Verdict.NOT_DECIDED),
         (Direction.HIGHER, (120,), Verdict.TOO_FEW),
     ],
 )
@@ -89,6 +92,50 @@ def test_verdicts(direction, tuned, verdict):
     ]
     (contrast,) = metric(compare(trials), "m").contrasts
     assert contrast.verdict is verdict
+
+
+def test_an_interval_of_0_04_to_20_decides_nothing():
+    """Two boots a stack that agree in nothing: no difference is shown, and no equality either."""
+    (contrast,) = metric(compare(campaign(base=(60, 140), tuned=(130, 70))), "operations_per_second").contrasts
+    assert contrast.effect.low < 0.1
+    assert contrast.effect.high > 10
+    assert contrast.verdict is Verdict.NOT_DECIDED
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+@pytest.mark.parametrize(("spread", "verdict"), [(0.0005, Verdict.NO_DIFFERENCE), (0.5 * MARGIN, Verdict.NOT_DECIDED)])
+def test_no_difference_is_said_of_intervals_within_the_margin_alone(direction, spread, verdict):
+    trials = [
+        trial(stack, boot, metrics=(MetricValue("m", 100 * (1 + sign * spread), "u", direction),))
+        for stack in ("kvm", "kvm-tuned")
+        for boot, sign in enumerate((-1, 0, 1))
+    ]
+    comparison = compare(trials)
+    (contrast,) = metric(comparison, "m").contrasts
+    assert contrast.effect.ratio == pytest.approx(1)
+    within = contrast.effect.low >= 1 / (1 + MARGIN) and contrast.effect.high <= 1 + MARGIN
+    assert within == (verdict is Verdict.NO_DIFFERENCE)
+    assert contrast.verdict is verdict
+    assert comparison.margin == MARGIN
+
+
+def test_a_difference_within_the_margin_is_still_a_difference():
+    (contrast,) = metric(compare(campaign((99.99, 100, 100.01), (100.5,) * 3)), "operations_per_second").contrasts
+    assert 1 < contrast.effect.low < contrast.effect.high < 1 + MARGIN
+    assert contrast.verdict is Verdict.BETTER
+
+
+@pytest.mark.parametrize(("truth", "least", "most"), [(1, 0.75, 0.95), (1 + MARGIN, 0, 0.05)])
+def test_how_often_seven_boots_that_vary_by_half_a_percent_show_equality(truth, least, most):
+    random = np.random.default_rng(20110101)
+    equal = 0
+    for _ in range(100):
+        base, tuned = (tuple(mean * (1 + 0.005 * random.standard_normal(7))) for mean in (100, 100 * truth))
+        trials = [
+            trial(s, boot, rate=rate) for s, rates in (("kvm", base), ("x", tuned)) for boot, rate in enumerate(rates)
+        ]
+        equal += metric(compare(trials), "operations_per_second").contrasts[0].verdict is Verdict.NO_DIFFERENCE
+    assert least <= equal / 100 <= most
 
 
 def test_a_single_boot_is_too_few_and_its_interval_is_labelled():
@@ -128,6 +175,33 @@ def test_exit_rates_by_reason_with_the_spread_of_boots():
     hlt, npf = rates
     assert (hlt.boot_low, hlt.boot_high, hlt.per_trial, hlt.boots, hlt.trials) == (80.0, 120.0, 1000.0, 2, 2)
     assert (npf.boot_low, npf.boot_high) == (0.0, 1.0)  # a boot without the reason counts as zero
+
+
+def test_a_stack_without_any_exit_is_better_by_a_ratio_of_zero():
+    trials = campaign() + [trial("nohype", boot, number=n, rate=130 + boot) for boot in range(3) for n in range(2)]
+    comparison = compare(trials)
+    found = metric(comparison, EXITS_PER_SECOND)
+    assert found.figure("nohype").mean == 0
+    contrast = found.contrast("nohype")
+    assert (contrast.effect.ratio, contrast.effect.low, contrast.effect.high) == (0, 0, 0)
+    assert contrast.verdict is Verdict.BETTER
+    assert "nohype made fewer VM exits per second in cpu (0×)" in verdict_sentences(comparison)[1]
+    assert metric(comparison, "operations_per_second").contrast("nohype").verdict is Verdict.BETTER
+    assert {rate.stack for rate in comparison.exits} == {"kvm", "kvm-tuned"}
+    assert [row.workload for row in exit_phases(comparison)] == ["cpu"]
+
+
+def test_a_baseline_without_any_exit_has_no_ratio():
+    trials = campaign() + [trial("nohype", boot, number=n) for boot in range(3) for n in range(2)]
+    found = metric(compare(trials, "nohype"), EXITS_PER_SECOND)
+    assert found.contrast("kvm").effect is None
+    assert found.contrast("kvm").verdict is Verdict.NO_RATIO
+
+
+def test_some_trials_without_exits_make_a_wide_interval_and_no_error():
+    rare = [trial("nohype", boot, exits=[(0, "nmi", boot)]) for boot in range(3)]
+    contrast = metric(compare(campaign() + rare), EXITS_PER_SECOND).contrast("nohype")
+    assert contrast.effect.low == 0 < contrast.effect.ratio < contrast.effect.high < 1
 
 
 def test_failed_trials_are_named_and_never_used():

@@ -5,19 +5,26 @@ import io
 import json
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from harness.cli import tables
+from harness.analysis.compare import MARGIN
+from harness.analysis.compare import compare as compare_trials
+from harness.campaign.register import DONE, INTERRUPTED, Outcome
+from harness.cli import campaign_run, tables
+from harness.cli.campaign import finish
 from harness.cli.compare import compare
+from harness.cli.quickstart import quickstart
 from harness.cli.report import report
 from harness.cli.results import app as results
 from harness.errors import InputError
+from harness.rack import control
 from harness.report import words
-from harness.results.model import Fidelity, Note, NoteKind, Status
+from harness.results.model import Fidelity, Fingerprint, Note, NoteKind, Status
 from harness.results.store import Store
 
 
@@ -32,9 +39,9 @@ def nohype(tmp_path, monkeypatch):
     app.command()(report)
     app.add_typer(results, name="results")
 
-    def run(*words: str) -> str:
+    def run(*words: str, code: int = 0) -> str:
         done = CliRunner().invoke(app, list(words), env={"COLUMNS": "120"}, catch_exceptions=False)
-        assert done.exit_code == 0, done.output
+        assert done.exit_code == code, done.output
         return done.stdout
 
     return run
@@ -67,6 +74,8 @@ def test_compare_shows_what_the_comparison_says(nohype, stored):
     for row in stored.comparison.metrics:
         assert words.ratio(row.contrasts[0].effect) in shown
     assert "2 of 60 trials failed" in shown
+    assert "not decided" in shown
+    assert "within 1 % of 1" in " ".join(shown.split())
 
 
 def test_compare_takes_the_latest_by_default_and_by_name(nohype, stored):
@@ -79,10 +88,77 @@ def test_compare_as_json(nohype, stored):
     document = json.loads(nohype("compare", "quickstart-fixture", "--json", "--baseline", "kvm-tuned"))
     assert document["stacks"] == ["kvm-tuned", "kvm"]
     assert document["fidelity"] == "emulated"
+    assert document["margin"] == MARGIN
     idle = next(row for row in document["metrics"] if (row["workload"], row["metric"]) == ("idle", "exits_per_second"))
     (contrast,) = idle["contrasts"]
     assert contrast["verdict"] == "worse"
     assert contrast["effect"]["low"] < contrast["effect"]["ratio"] < contrast["effect"]["high"]
+
+
+def test_known_differences_are_told_with_their_reason(nohype, stored):
+    shown = nohype("compare", "quickstart-fixture")
+    assert "each stack has a boot entry of its own" in shown
+    assert "ot explained" not in shown
+
+
+@pytest.fixture
+def doubtful(stored):
+    """The later campaign with a host whose microcode was another one in one of the stacks."""
+    with Store() as store:
+        facts = {**dict(stored.fingerprints[0].facts), "cpu.microcode": "0x2"}
+        store.add_fingerprint(Fingerprint("rack1", "c" * 64, tuple(facts.items())))
+        store.add_trial(replace(stored.trials[0], id="odd", fingerprint="c" * 64))
+    return stored
+
+
+def test_differences_that_nothing_explains_end_with_code_1_unless_they_are_allowed(nohype, doubtful, tmp_path):
+    shown = " ".join(nohype("compare", "quickstart-fixture", code=1).split())
+    assert "Not explained: 1 fact of hosts or guests differs" in shown
+    assert "cpu.microcode on rack1" in shown
+    assert "changed within a stack" in shown
+    document = json.loads(nohype("compare", "quickstart-fixture", "--json", code=1))
+    assert [found["fact"] for found in document["unexplained"]] == ["cpu.microcode"]
+    allow = ("--allow-differences", "bios.version,cpu.micro*")
+    assert "Not explained" not in nohype("compare", "quickstart-fixture", *allow)
+    assert json.loads(nohype("compare", "quickstart-fixture", "--json", *allow))["unexplained"] == []
+    page = tmp_path / "page.html"
+    nohype("report", "quickstart-fixture", "-o", str(page))
+    assert "Not explained: 1 fact" in page.read_text(encoding="utf-8")
+    nohype("report", "quickstart-fixture", "-o", str(page), *allow)
+    assert "Not explained" not in page.read_text(encoding="utf-8")
+
+
+def test_the_campaign_file_names_the_usual_baseline(nohype, stored):
+    other = replace(stored.campaign, id="other-1", name="other", spec_text="name: other\nbaseline: kvm-tuned\n")
+    with Store() as store:
+        store.add_campaign(other)
+        for block in stored.blocks:
+            store.add_block(replace(block, id=f"o-{block.id}", campaign_id=other.id))
+        for trial in stored.trials:
+            changed = {"id": f"o-{trial.id}", "campaign_id": other.id, "block_id": f"o-{trial.block_id}"}
+            store.add_trial(replace(trial, **changed))
+    assert json.loads(nohype("compare", "other", "--json"))["baseline"] == "kvm-tuned"
+    assert json.loads(nohype("compare", "other", "--json", "--baseline", "kvm"))["baseline"] == "kvm"
+
+
+@pytest.mark.parametrize("status", [DONE, INTERRUPTED])
+def test_quickstart_ends_as_campaigns_do(nohype, stored, monkeypatch, status):
+    """FIXTURE: neither rack nor campaign; what it tells in the end is the matter."""
+    outcome = Outcome(stored.campaign.id, status, 60, 2, ("rack1: g1: vCPU 0, [hlt]: 1 in Prometheus, 2 in the store",))
+    monkeypatch.setattr(control, "up", lambda *_words, **_options: None)
+    stock = SimpleNamespace(spec=SimpleNamespace(stacks=("kvm", "kvm-tuned")))  # no kernel to build
+    monkeypatch.setattr(campaign_run, "read_campaign", lambda *_words: stock)
+    monkeypatch.setattr(campaign_run, "start", lambda *_words: outcome)
+    app = typer.Typer()
+    app.command()(quickstart)
+    done = CliRunner().invoke(app, env={"COLUMNS": "120"})
+    with pytest.raises(typer.Exit) as left:
+        finish(outcome, as_json=False)
+    assert done.exit_code == left.value.exit_code == outcome.exit_code
+    assert "2 failed" in done.stdout
+    assert f"Prometheus disagrees: {outcome.disagreements[0]}" in done.stdout
+    assert ("next: nohype campaign resume" in done.stdout) == (status == INTERRUPTED)
+    assert ("report: " in done.stdout) == ("kvm-tuned over kvm" in done.stdout) == (status == DONE)
 
 
 def test_report_writes_and_prints_its_path(nohype, stored, tmp_path):
@@ -118,6 +194,19 @@ def test_mixed_fidelity_is_refused(nohype, stored):
         store.add_trial(odd)
     with pytest.raises(InputError, match="silicon: odd"):
         nohype("compare", "quickstart-fixture")
+
+
+def test_a_stack_without_exits_has_zeros_in_the_terminal_too(invented):
+    trials = invented(boots=2).trials
+    third = [replace(trial, stack="nohype", exits=()) for trial in trials if trial.stack == "kvm-tuned"]
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(tables.comparison_view(compare_trials([*trials, *third])))
+    text = console.export_text()
+    table = text[text.index("VM exits per second by reason") :]
+    rows = [line.split() for line in table.splitlines()]
+    assert [row[-1] for row in rows if row[:1] == ["idle"]] == ["0"]
+    assert next(row[-1] for row in rows if row[:1] == ["hlt"]) == "0"
+    assert "nohype made fewer VM exits per second in boot (0×), idle (0×)" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])

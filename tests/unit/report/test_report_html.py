@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 from harness.analysis.compare import compare
+from harness.analysis.model import Verdict
+from harness.analysis.paper import beside_the_paper
 from harness.report import words
 from harness.report.html import ratio_bar, ratio_reach, render, write_report
 from harness.report.model import PrometheusAgreement
@@ -85,7 +87,7 @@ def test_holds_every_metric_and_every_label(html, source):
 def test_every_figure_says_its_fidelity(html, source):
     figures = re.findall(r"<figure\b.*?</figure>", html, re.S)
     phases = {rate.phase for rate in source.comparison.exits}
-    assert len(figures) == len(phases) + 2  # charts, comparison, table of exits
+    assert len(figures) == len(phases) + 2 + 3  # charts, comparison, table of exits, three beside the paper
     assert all('<span class="badge fidelity">emulated</span>' in figure for figure in figures)
     assert words.FIDELITY[Fidelity.EMULATED] in Page(html).text.split("campaign report")[0]
 
@@ -179,12 +181,78 @@ def test_a_single_boot_is_labelled(invented, tmp_path):
     assert "(within boot)" in text
 
 
+def test_what_is_not_decided_is_not_called_equal(source, tmp_path):
+    """The invented stacks take 17.2 s to boot, both of them, give or take: three boots do not tell."""
+    row = next(row for row in source.comparison.metrics if row.metric == "seconds_to_ssh")
+    assert row.contrasts[0].verdict is Verdict.NOT_DECIDED
+    text = Page(render(source, tmp_path)).text
+    assert "not decided" in text
+    assert "no difference" not in text.split("Method")[0].replace("1×, no difference", "")
+
+
+def test_the_margin_is_stated(source, tmp_path):
+    text = Page(render(replace(source, comparison=replace(source.comparison, margin=0.02)), tmp_path)).text
+    assert "within 2 % of 1" in text
+
+
+def test_verdict_sentences_tell_undecided_from_equal(source):
+    def judged(verdict):
+        metrics = tuple(
+            replace(row, contrasts=tuple(replace(found, verdict=verdict) for found in row.contrasts))
+            for row in source.comparison.metrics
+        )
+        (sentence,) = words.verdict_sentences(replace(source.comparison, metrics=metrics))
+        return sentence
+
+    phases = "boot, idle, cpu, memory and network"
+    undecided = judged(Verdict.NOT_DECIDED)
+    assert f"left exits per second undecided in {phases}" in undecided
+    assert "9 not decided" in undecided
+    equal = judged(Verdict.NO_DIFFERENCE)
+    assert f"showed no difference in exits per second in {phases}" in equal
+    assert "9 without a difference" in equal
+
+
 def test_one_stack_alone_and_no_exits(invented, tmp_path):
     source = invented()
     trials = tuple(replace(trial, exits=()) for trial in source.trials if trial.stack == "kvm")
     text = Page(render(replace(source, trials=trials, comparison=compare(trials)), tmp_path)).text
     assert "there is no other stack" in text
     assert "counted an exit" in text
+
+
+def without_exits(source, phases):
+    """The fixture with a third stack whose guests exit in boot alone."""
+    third = tuple(
+        replace(trial, stack="nohype", id=f"n{trial.id}", exits=() if trial.workload in phases else trial.exits)
+        for trial in source.trials
+        if trial.stack == "kvm-tuned" and trial.status is Status.OK
+    )
+    trials = (*source.trials, *third)
+    return replace(source, trials=trials, comparison=compare(trials))
+
+
+def test_a_stack_without_exits_is_shown_with_zero(invented, tmp_path):
+    source = without_exits(invented(), {"idle", "cpu", "memory", "network"})
+    html = render(source, tmp_path)
+    charts = dict(re.findall(r'aria-label="VM exits per second in (\w+)\. ([^"]*)"', html))
+    assert set(charts) == {"boot", "idle", "cpu", "memory", "network"}
+    assert all(label.endswith("nohype: none.") == (phase != "boot") for phase, label in charts.items())
+    idle = re.search(r"per second in idle\..*?(<svg.*?</svg>)", html, re.S)
+    drawn = [text.text for text in ElementTree.fromstring(idle[1]).iter("{http://www.w3.org/2000/svg}text")]
+    assert "nohype" in drawn
+    assert "0" in drawn
+    row = re.search(r">idle\s.*?</i>hlt</th>(.*?)</tr>", html[html.index('<table class="exits">') :], re.S)
+    assert row[1].rstrip().endswith('<td class="n">0</td>')
+    assert "idle (0×)" in Page(html).text
+
+
+def test_a_phase_in_which_nothing_exits_has_its_row_and_its_chart(invented, tmp_path):
+    source = invented()
+    trials = tuple(replace(trial, exits=()) if trial.workload == "idle" else trial for trial in source.trials)
+    html = render(replace(source, trials=trials, comparison=compare(trials)), tmp_path)
+    assert "VM exits per second in idle. kvm: none. kvm-tuned: none." in html
+    assert re.search(r"</i>no exits</th>\s*<td class=\"n\">0</td>\s*<td class=\"n\">0</td>", html)
 
 
 def test_three_stacks_have_a_table_each(invented, tmp_path):
@@ -228,6 +296,54 @@ def test_events_are_told_but_not_twice(invented, tmp_path):
     assert "power cycled" in text
     assert "stopped answering <b>" in text
     assert "told elsewhere" not in text
+
+
+def test_known_differences_stand_with_their_reason(html):
+    text = Page(html).text
+    assert "each stack has a boot entry of its own" in text
+    assert "Not explained" not in text
+
+
+def beside_paper(html: str) -> str:
+    return Page(html).text.split("Beside the paper")[1].split("Failed trials")[0]
+
+
+def test_the_paper_has_a_section_that_says_what_is_missing(html):
+    section = beside_paper(html)
+    assert "about 600 exits per second" in section
+    assert "This campaign lacks, for a comparison with the paper: stack xen" in section
+    assert "roughly 1 % faster" in section
+
+
+def test_gains_over_xen_stand_beside_the_papers(source, tmp_path):
+    trials = tuple(replace(trial, stack="xen") if trial.stack == "kvm" else trial for trial in source.trials)
+    against = compare(trials, "xen")
+    section = beside_paper(render(replace(source, comparison=against, trials=trials, against_xen=against), tmp_path))
+    rows = {row.metric: row.gains for row in beside_the_paper(against, against).gains}
+    (gain,) = rows["copy_rate"]
+    assert words.gain(gain) in section
+    assert words.gain(gain).startswith("+")
+    assert "say nothing about the paper's" in section
+    assert "has nothing beside it" not in section
+
+
+def test_odd_values_are_told(invented, tmp_path):
+    source = invented(boots=6, repeats=3)
+    first, *others = source.trials
+    odd = replace(first, metrics=tuple(replace(each, value=100 * each.value) for each in first.metrics))
+    comparison = compare([odd, *others])
+    assert odd.id in {found.trial for found in comparison.outliers}
+    text = Page(render(replace(source, comparison=comparison), tmp_path)).text
+    for found in (*map(words.outlier, comparison.outliers), *map(words.warm_up, comparison.warm_ups)):
+        assert found in text
+
+
+def test_a_stack_against_itself_says_so(invented, tmp_path):
+    source = invented(boots=6)
+    alone = tuple(trial for trial in source.trials if trial.stack == "kvm")
+    text = Page(render(replace(source, comparison=compare(alone), trials=alone), tmp_path)).text
+    assert "kvm alone ran, so it is compared with itself" in text
+    assert "kvm B over kvm A" in text
 
 
 def test_written_at_once_and_whole(source, tmp_path, monkeypatch):

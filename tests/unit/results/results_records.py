@@ -7,12 +7,17 @@ from datetime import UTC, datetime, timedelta, timezone
 from harness.results.model import (
     BlockRecord,
     CampaignRecord,
+    ChangeKind,
+    ChangeRecord,
     Direction,
     ExitCount,
     Fidelity,
     Fingerprint,
     GuestTotals,
     MetricValue,
+    NightlyRecord,
+    NightRecord,
+    NightStatus,
     Note,
     NoteKind,
     Status,
@@ -82,3 +87,20 @@ FAILED_TRIAL = TrialRecord(
 )
 TOTALS = GuestTotals("quick-1", "rack1", "kvm", "g", (ExitCount(0, "hlt", 7), ExitCount(1, "npf", 8)), AT)
 NOTE = Note("quick-1", NoteKind.QUARANTINED, "rack1", "it hangs", AT)
+NIGHTLY = NightlyRecord("nightly", "controller", "name: nightly\n", "/c.yml", "quick", "/i.yml", AT, None)
+NIGHT = NightRecord("nightly", "2026-01-02", AT, NightStatus.RUNNING, "", "quick-1", AT, None, "")
+CHANGE = ChangeRecord(
+    id="abc",
+    campaign="quick",
+    host="rack1",
+    stack="kvm",
+    workload="cpu",
+    metric="a",
+    unit="s",
+    fidelity=Fidelity.EMULATED,
+    kind=ChangeKind.WORSE,
+    campaign_id="quick-1",
+    found_at=AT,
+    acknowledged_at=None,
+    note="",
+)

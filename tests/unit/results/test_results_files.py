@@ -6,12 +6,12 @@ import csv
 import io
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from results_records import BLOCK, CAMPAIGN, FAILED_BLOCK, FAILED_TRIAL, FINGERPRINT, NOTE, TOTALS, TRIAL
+from small_file_system import small_file_system
 
 from harness.errors import InputError, StorageError
 from harness.results.artifacts import new_folder, write_json, write_text
@@ -104,12 +104,9 @@ def test_a_trial_that_is_run_again_gets_a_folder_of_its_own(tmp_path: Path) -> N
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system of its own needs root: sudo tests/run")
 def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(tmp_path)], check=True)
-    try:
+    with small_file_system(tmp_path, "16k"):
         with pytest.raises(StorageError) as error:
             write_text(tmp_path / "big.txt", "x" * 100_000)
         assert error.value.what == "artifacts cannot be written: No space left on device"
         assert "NOHYPE_STATE" in error.value.fix
         assert list(tmp_path.iterdir()) == []
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)

@@ -15,9 +15,12 @@ from results_records import (
     AT,
     BLOCK,
     CAMPAIGN,
+    CHANGE,
     FAILED_BLOCK,
     FAILED_TRIAL,
     FINGERPRINT,
+    NIGHT,
+    NIGHTLY,
     NOTE,
     PLUS_ONE,
     TOTALS,
@@ -26,7 +29,7 @@ from results_records import (
 from sqlalchemy import create_engine, text
 
 from harness.errors import InputError, StorageError, UnavailableError
-from harness.results.model import NoteKind, TrialRecord
+from harness.results.model import NightStatus, NoteKind, TrialRecord
 from harness.results.store import Store, default_url
 
 
@@ -159,8 +162,41 @@ def test_another_schema_version_is_refused_with_a_way_out(store: Store, url: str
     engine.dispose()
     with pytest.raises(UnavailableError) as error:
         Store(url)
-    assert error.value.what == "the results store has schema version 9, this harness needs 1"
+    assert error.value.what == "the results store has schema version 9, this harness needs 2"
     assert "NOHYPE_DATABASE_URL" in error.value.fix
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date_and_loses_nothing(store: Store, url: str) -> None:
+    store.add_trial(TRIAL)
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:  # as version 1 made it
+        for table in ("nights", "nightlies", "changes"):
+            connection.execute(text(f"DROP TABLE {table}"))
+        connection.execute(text("UPDATE schema_version SET version = 1"))
+    engine.dispose()
+    with Store(url) as again:
+        assert again.trials("quick-1") == (TRIAL,)
+        again.set_nightly(NIGHTLY)
+        assert again.nightlies() == (NIGHTLY,)
+
+
+def test_nights_and_changes_come_back_as_they_were_and_can_change(store: Store) -> None:
+    store.set_nightly(replace(NIGHTLY, inventory="/old"))
+    store.set_nightly(NIGHTLY)
+    assert store.nightlies() == (NIGHTLY,)
+    later = replace(NIGHT, night="2026-01-03", due_at=AT + timedelta(days=1), campaign_id="", started_at=None)
+    store.set_night(later)
+    store.set_night(NIGHT)
+    ended = replace(NIGHT, status=NightStatus.FAILED, reason="why", ended_at=AT, digest="sent by mail")
+    store.set_night(ended)
+    assert store.nights("nightly") == (ended, later)
+    assert store.nights("other") == ()
+    store.set_change(CHANGE)
+    acknowledged = replace(CHANGE, acknowledged_at=AT, note="the new compiler")
+    store.set_change(acknowledged)
+    assert store.changes("quick") == (acknowledged,)
+    with pytest.raises(StorageError, match="cannot be stored"):
+        store.set_night(replace(NIGHT, nightly="nosuch"))
 
 
 @pytest.mark.parametrize(

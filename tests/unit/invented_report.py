@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from harness.analysis.compare import compare
 from harness.report.model import PrometheusAgreement, ReportInput
@@ -19,6 +18,7 @@ from harness.results.model import (
     Status,
     TrialRecord,
 )
+from harness.results.store import Store
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CMDLINE = "root=/dev/vda1 ro console=ttyS0 intel_iommu=on amd_iommu=on iommu=pt nohype.stack="
@@ -129,54 +129,62 @@ def _trials(boots, repeats, fidelity):
                     )
 
 
-@pytest.fixture
-def invented(tmp_path: Path):
-    """Call it for a ReportInput: invented(boots=3, repeats=2, fidelity=..., **fields of ReportInput to replace)."""
+def make(folder: Path, boots=3, repeats=2, fidelity=Fidelity.EMULATED, **changes) -> ReportInput:
+    """`changes` replace fields of the ReportInput; artifacts go to `folder`."""
+    trials = tuple(_trials(boots, repeats, fidelity))
+    fingerprints = (
+        Fingerprint("rack1", "a" * 64, (*FACTS, ("kernel.cmdline", f"{CMDLINE}kvm"))),
+        Fingerprint("rack1", "b" * 64, (*FACTS, ("kernel.cmdline", f"{CMDLINE}{TUNED}"))),
+    )
+    artifacts = folder / "artifacts" / "quickstart-fixture"
+    for trial in trials[:40]:
+        (artifacts / trial.artifacts).mkdir(parents=True)
+    values = {
+        "campaign": CampaignRecord(
+            id="quickstart-fixture",
+            name="quickstart (FIXTURE, invented figures)",
+            spec_text=SPEC,
+            seed=42,
+            fidelity=fidelity,
+            revision="0123456789abcdef0123456789abcdef01234567-dirty",
+            harness_version="0.1.0",
+            started_at=START,
+            ended_at=START + timedelta(minutes=31, seconds=12),
+            status="done",
+            trials_planned=len(trials),
+        ),
+        "comparison": compare(trials, fingerprints=fingerprints, seed=42) if trials else None,
+        "trials": trials,
+        "blocks": tuple(
+            BlockRecord(
+                id=f"block-{boot}-{stack}",
+                campaign_id="quickstart-fixture",
+                number=boot * 2 + n,
+                host="rack1",
+                stack=stack,
+                boot_id=f"{boot:04}{'ab'[n]}c1d-0000-4000-8000-000000000000",
+                fingerprint="ab"[n] * 64,
+                ready_seconds=41.0 + n + boot,
+            )
+            for boot in range(boots)
+            for n, stack in enumerate(("kvm", "kvm-tuned"))
+        ),
+        "fingerprints": fingerprints,
+        "notes": (),
+        "prometheus": PrometheusAgreement(12, ()),
+        "artifacts": artifacts,
+    }
+    return ReportInput(**{**values, **changes})
 
-    def make(boots=3, repeats=2, fidelity=Fidelity.EMULATED, **changes) -> ReportInput:
-        trials = tuple(_trials(boots, repeats, fidelity))
-        fingerprints = (
-            Fingerprint("rack1", "a" * 64, (*FACTS, ("kernel.cmdline", f"{CMDLINE}kvm"))),
-            Fingerprint("rack1", "b" * 64, (*FACTS, ("kernel.cmdline", f"{CMDLINE}{TUNED}"))),
-        )
-        artifacts = tmp_path / "artifacts" / "quickstart-fixture"
-        for trial in trials[:40]:
-            (artifacts / trial.artifacts).mkdir(parents=True)
-        values = {
-            "campaign": CampaignRecord(
-                id="quickstart-fixture",
-                name="quickstart (FIXTURE, invented figures)",
-                spec_text=SPEC,
-                seed=42,
-                fidelity=fidelity,
-                revision="0123456789abcdef0123456789abcdef01234567-dirty",
-                harness_version="0.1.0",
-                started_at=START,
-                ended_at=START + timedelta(minutes=31, seconds=12),
-                status="done",
-                trials_planned=len(trials),
-            ),
-            "comparison": compare(trials, fingerprints=fingerprints, seed=42) if trials else None,
-            "trials": trials,
-            "blocks": tuple(
-                BlockRecord(
-                    id=f"block-{boot}-{stack}",
-                    campaign_id="quickstart-fixture",
-                    number=boot * 2 + n,
-                    host="rack1",
-                    stack=stack,
-                    boot_id=f"{boot:04}{'ab'[n]}c1d-0000-4000-8000-000000000000",
-                    fingerprint="ab"[n] * 64,
-                    ready_seconds=41.0 + n + boot,
-                )
-                for boot in range(boots)
-                for n, stack in enumerate(("kvm", "kvm-tuned"))
-            ),
-            "fingerprints": fingerprints,
-            "notes": (),
-            "prometheus": PrometheusAgreement(12, ()),
-            "artifacts": artifacts,
-        }
-        return ReportInput(**{**values, **changes})
 
-    return make
+def keep(source: ReportInput, store: Store) -> None:
+    """Put the invented campaign into a store."""
+    for fingerprint in source.fingerprints:
+        store.add_fingerprint(fingerprint)
+    store.add_campaign(source.campaign)
+    for block in source.blocks:
+        store.add_block(block)
+    for trial in source.trials:
+        store.add_trial(trial)
+    for note in source.notes:
+        store.add_note(note)

@@ -26,6 +26,7 @@ from harness.errors import (
 )
 from harness.exits.model import ExitReading
 from harness.guests.model import Guest
+from harness.hosts.discover import make_fingerprint
 from harness.results.artifacts import storing, write_json
 from harness.results.model import BlockRecord, GuestTotals, NoteKind
 
@@ -46,6 +47,8 @@ class Block:
         self._dropped = 0
         self._guest_failures = 0
         self._guest_failure = ""
+        self._known: dict[str, str] = {}  # the facts of the fingerprint
+        self._asked = False  # whether a guest of this boot of the host was asked for its own
         self._resumed = True  # until it is known that no controller before us worked on this block
 
     @property
@@ -101,6 +104,8 @@ class Block:
         state = bench.state()
         if (state.boot_id, state.stack) == (record.boot_id, planned.stack):
             self.boot_id, self.fingerprint = record.boot_id, record.fingerprint
+            kept = [found for found in run.store.fingerprints(run.id) if found.digest == record.fingerprint]
+            self._known = dict(kept[0].facts)
         else:  # somebody rebooted it, or power was cut: the rest of the block runs in another boot
             bench.close()
             run.lab.boot(planned.host, planned.stack, self._tell, fresh=False)
@@ -151,7 +156,15 @@ class Block:
         self._guest_failure = error.what
 
     def guest_booted(self) -> None:
+        """The block's guest answers; the first one in each boot of the host is asked what it is.
+
+        Raises GuestError where it does not tell.
+        """
         self._guest_failures = 0
+        if not self._asked and self.bench and self.guest:
+            self._tell(f"guest {self.guest.name} tells what it is")
+            self._record({**self._known, **self.bench.ask(self.guest)})
+            self._asked = True
 
     def drop_guest(self) -> None:
         """End the block's guest, if there is one, and keep its console and final counters."""
@@ -232,12 +245,16 @@ class Block:
         run.store.add_block(BlockRecord(*identity, self.boot_id, self.fingerprint, ready_seconds))
 
     def _identify(self, bench: Bench) -> None:
-        self.boot_id = bench.state().boot_id
-        fingerprint = bench.fingerprint()
-        self.fingerprint = fingerprint.digest
+        size = self.run.spec.guest
+        self.boot_id, self._asked = bench.state().boot_id, False
+        self._record(dict(bench.fingerprint(size.vcpus, size.memory_mib).facts))
+
+    def _record(self, facts: dict[str, str]) -> None:
+        """Make these facts the block's fingerprint from now on."""
+        fingerprint = make_fingerprint(self.planned.host, facts)
+        self._known, self.fingerprint = facts, fingerprint.digest
         self.run.store.add_fingerprint(fingerprint)
-        path = self.folder / f"fingerprint-{self.fingerprint[:12]}.json"
-        write_json(path, dict(fingerprint.facts))
+        write_json(self.folder / f"fingerprint-{self.fingerprint[:12]}.json", facts)
 
     def _end(self) -> None:
         run, planned = self.run, self.planned

@@ -13,7 +13,7 @@ from dbos import DBOS, DBOSClient, SetWorkflowID
 from harness.campaign import folder as folders
 from harness.campaign.events import CampaignBegun, CampaignEnded, Doing
 from harness.campaign.flow import LOOK_SECONDS, QUEUE, CampaignFlow
-from harness.campaign.register import CANCELLED, DONE, INTERRUPTED, RUNNING, Outcome
+from harness.campaign.register import CANCELLED, DONE, INTERRUPTED, RUNNING, Outcome, outcome
 from harness.campaign.run import Run, Stopped
 from harness.errors import UnavailableError
 from harness.paths import state_dir
@@ -52,7 +52,7 @@ def execute(run: Run) -> Outcome:
             run.stop.ask()
             raise
         finally:
-            flow.await_idle()
+            flow.at_work.await_idle()
         if run.stop.cancelled:
             DBOS.cancel_workflow(run.id, cancel_children=True)
     return _conclude(run)
@@ -78,11 +78,9 @@ def _conclude(run: Run) -> Outcome:
     if status == DONE:
         _record_missing(run)
     run.store.set_campaign_status(run.id, status, None if status == INTERRUPTED else datetime.now(UTC))
-    trials = run.store.trials(run.id)
-    failed = sum(trial.status is Status.FAILED for trial in trials)
-    _, disagreements = run.store.prometheus(run.id)
-    run.emit(CampaignEnded(run.id, status, len(trials), failed, len(disagreements)))
-    return Outcome(run.id, status, len(trials), failed, disagreements)
+    found = outcome(run.store, run.id, status)
+    run.emit(CampaignEnded(run.id, status, found.trials, found.failed, len(found.disagreements)))
+    return found
 
 
 def _record_missing(run: Run) -> None:

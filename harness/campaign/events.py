@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 from harness.results.model import Status
 
@@ -58,6 +59,7 @@ class TrialEnded:
     failure: str
     seconds: float
     overhead_seconds: float
+    exits: int | None = None  # of the measured phase; None in the events of older versions
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,22 @@ class CampaignEnded:
 
 Event = CampaignBegun | BlockBegun | Doing | TrialBegun | TrialEnded | BlockEnded | Warned | CampaignEnded
 Emit = Callable[[Event], None]
+_KINDS = {kind.__name__: kind for kind in get_args(Event)}
+
+
+@dataclass(frozen=True)
+class Happened:
+    """An event with its time, by the controller's clock."""
+
+    at: datetime
+    event: Event
 
 
 class EventLog:
-    """Appends each event to a file, one JSON document a line. `emit` may be called from several threads."""
+    """Appends each event to a file, one JSON document a line. `emit` may be called from several threads.
+
+    Nothing waits for readers of the file (harness.campaign.follow); there may be any number of them.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -96,8 +110,20 @@ class EventLog:
     def emit(self, event: Event) -> None:
         """A full disk loses lines and nothing else: what counts is in the store."""
         line = json.dumps({"at": datetime.now(UTC).isoformat(), "event": type(event).__name__, **asdict(event)})
-        with self._lock, contextlib.suppress(OSError), self._path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with self._lock, contextlib.suppress(OSError), self._path.open("ab", buffering=0) as file:
+            file.write(f"{line}\n".encode())
+
+
+def parse(line: str | bytes) -> Happened | None:
+    """The event in a line that EventLog wrote; None for anything else: a torn line, or a kind of another version."""
+    try:
+        document = json.loads(line)
+        at, kind = datetime.fromisoformat(document.pop("at")), _KINDS[document.pop("event")]
+        if kind is TrialEnded:
+            document["status"] = Status(document["status"])
+        return Happened(at, kind(**document))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def fan_out(*listeners: Emit) -> Emit:

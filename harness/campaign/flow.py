@@ -10,11 +10,11 @@ at the same moment both find the partition free. Hence the lease.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 
 from dbos import DBOS, DBOSConfiguredInstance, SetEnqueueOptions, SetWorkflowID
 
+from harness.campaign.at_work import AtWork
 from harness.campaign.blocks import Block
 from harness.campaign.events import Doing
 from harness.campaign.run import Run, Stopped
@@ -35,8 +35,7 @@ class CampaignFlow(DBOSConfiguredInstance):
         super().__init__(config_name=run.id)
         self._run = run
         self._blocks = {block.number: Block(run, block) for block in run.plan.blocks}
-        self._active = 0
-        self._changed = threading.Condition()
+        self.at_work = AtWork()
 
     @DBOS.workflow(name="campaign", max_recovery_attempts=None)
     def campaign(self) -> None:
@@ -51,7 +50,7 @@ class CampaignFlow(DBOSConfiguredInstance):
     def block(self, number: int) -> None:
         """One block from begin to end."""
         planned = self._blocks[number].planned
-        with self._counted(), self._leased(planned.host):
+        with self.at_work.counted(), self._leased(planned.host):
             self.begin(number)
             for trial in planned.trials:
                 self.trial(number, trial.order)
@@ -80,22 +79,6 @@ class CampaignFlow(DBOSConfiguredInstance):
             for found in DBOS.list_workflows(workflow_ids=ids, load_input=False, load_output=False)
         ):
             self._run.stop.wait(LOOK_SECONDS)
-
-    def await_idle(self) -> None:
-        """Wait until no block is at work in this process: after a stop was asked for."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._active)
-
-    @contextlib.contextmanager
-    def _counted(self) -> Iterator[None]:
-        with self._changed:
-            self._active += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._active -= 1
-                self._changed.notify_all()
 
     @contextlib.contextmanager
     def _leased(self, host: str) -> Iterator[None]:

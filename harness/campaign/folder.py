@@ -10,21 +10,17 @@ blocks/        one folder a block, in it one a trial
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 from harness.campaign.plan import Plan, from_document, to_document
 from harness.campaign.spec import CampaignSpec
 from harness.config import load, validate
-from harness.errors import DeadlineError, InputError, UnavailableError
-from harness.results.artifacts import campaign_folder, new_folder, storing, write_json, write_text
-from harness.wait import until
+from harness.errors import InputError, UnavailableError
+from harness.results import presence
+from harness.results.artifacts import campaign_folder, new_folder, write_json, write_text
 from harness.workloads.spec import Workload
 
 EVENTS = "events.jsonl"
@@ -93,48 +89,25 @@ def read(campaign_id: str) -> Recorded:
         raise UnavailableError(f"the campaign cannot be read: {error}", where=str(path)) from None
 
 
-@contextlib.contextmanager
-def controlling(campaign_id: str) -> Iterator[None]:
+def controlling(campaign_id: str) -> contextlib.AbstractContextManager[None]:
     """Be the campaign's controller. Raises UnavailableError where another process is. Ends with the process."""
-    path = campaign_folder(campaign_id) / "lock"
-    with storing(path):
-        handle = path.open("a+", encoding="utf-8")
-    with handle:
-        try:  # others hold it for a moment, to see whether anybody does
-            until(lambda: _locked(handle), seconds=1, what="lock")
-        except DeadlineError:
-            raise UnavailableError(
-                f"the campaign is being run by process {controller(campaign_id) or '(unknown)'}",
-                where=campaign_id,
-                fix=f"look at it: nohype campaign status {campaign_id}",
-            ) from None
-        with storing(path):
-            handle.truncate(0)
-            handle.write(f"{os.getpid()}\n")
-            handle.flush()
-        yield
-
-
-def _locked(handle: IO[str]) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    return presence.holding(
+        _lock(campaign_id),
+        lambda process: UnavailableError(
+            f"the campaign is being run by process {process or '(unknown)'}",
+            where=campaign_id,
+            fix=f"look at it: nohype campaign status {campaign_id}",
+        ),
+    )
 
 
 def controller(campaign_id: str) -> int | None:
     """The process that runs the campaign on this machine, None where none does."""
-    try:
-        with (campaign_folder(campaign_id) / "lock").open(encoding="utf-8") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                text = handle.read().strip()
-                return int(text) if text.isdigit() else 0
-    except OSError:
-        pass
-    return None
+    return presence.holder(_lock(campaign_id))
+
+
+def _lock(campaign_id: str) -> Path:
+    return campaign_folder(campaign_id) / "lock"
 
 
 def is_here(campaign_id: str) -> bool:

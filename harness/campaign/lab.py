@@ -5,22 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from harness import stacks
 from harness.campaign.protocol import Bench, HostState, Tell
-from harness.errors import DeadlineError, HarnessError, HostUnreachableError, UnavailableError
+from harness.errors import (
+    DeadlineError,
+    GuestError,
+    HarnessError,
+    HostUnreachableError,
+    UnavailableError,
+    WorkloadError,
+)
 from harness.exits import reader
 from harness.exits.model import ExitReading
-from harness.guests import lifecycle
+from harness.guests import inside, lifecycle
 from harness.guests.image import GuestImage
-from harness.guests.model import Guest
+from harness.guests.model import Guest, GuestSpec
 from harness.hosts import discover
 from harness.hosts.model import Capabilities, Host
 from harness.hosts.power import controller
 from harness.hosts.ssh import HostSession, connect
+from harness.kernel.image import KernelImage, booted
 from harness.metrics.check import agrees
 from harness.metrics.server import PrometheusServer
 from harness.metrics.targets import exporter_targets
@@ -29,6 +37,7 @@ from harness.provision.activate import activate
 from harness.provision.model import START, OnEvent, TaskEvent
 from harness.results.artifacts import storing, write_text
 from harness.results.model import Fingerprint, GuestTotals
+from harness.stacks.bare import Bare
 from harness.wait import until
 from harness.workloads import run as workload_run
 from harness.workloads.model import WorkloadResult
@@ -40,27 +49,34 @@ _SCRAPED_SECONDS = 60.0
 
 
 class HostLab:
-    """See Lab. `cancelled` is asked while playbooks run, and ends them."""
+    """See Lab.
+
+    `kernel` may be None where no stack boots it; `cancelled` is asked while playbooks run, and ends them.
+    """
 
     def __init__(
         self,
         hosts: Sequence[Host],
         inventory: Path,
         image: GuestImage,
+        kernel: KernelImage | None,
         prometheus: PrometheusServer,
         cancelled: Callable[[], bool],
     ) -> None:
         self._hosts = {host.name: host for host in hosts}
         self._inventory = inventory
         self._image = image
+        self._kernel = kernel
         self._prometheus = prometheus
         self._cancelled = cancelled
 
     def prepare(self, host: str, stack: str, folder: Path, tell: Tell) -> None:
         """See Lab."""
         target = self._hosts[host]
+        kernel_digest = self._kernel.digest if self._kernel else ""
+        wanted = provision.digest(stack, self._image.digest, target, kernel_digest=kernel_digest)
         with connect(target) as session:
-            if provision.is_provisioned(session, stack, provision.digest(stack, self._image.digest, target)):
+            if provision.is_provisioned(session, stack, wanted):
                 return
         tell(f"provision {stack}")
         provision.provision(
@@ -68,6 +84,7 @@ class HostLab:
             [target],
             inventory=self._inventory,
             image=self._image,
+            kernel=self._kernel,
             artifacts=folder,
             on_event=_telling(tell),
             cancelled=self._cancelled,
@@ -80,7 +97,7 @@ class HostLab:
     def open(self, host: str) -> Bench:
         """See Lab."""
         target = self._hosts[host]
-        return HostBench(target, connect(target), self._image)
+        return HostBench(target, connect(target), self._image, self._kernel)
 
     def power_cycle(self, host: str, seconds: float) -> None:
         """See Lab. Raises UnavailableError for a host without BMC."""
@@ -101,7 +118,7 @@ class HostLab:
         try:
             latest = max(each.ended_at for each in totals)
             self._prometheus.await_scrape_after(latest, _SCRAPED_SECONDS, hosts=[host])
-            return {each.guest: agrees(self._prometheus, each) for each in totals}
+            return {each.guest: agrees(self._prometheus, each, virtual=each.stack != Bare.name) for each in totals}
         except (DeadlineError, UnavailableError) as error:
             return {each.guest: [f"{host}: {each.guest}: could not be compared: {error.what}"] for each in totals}
 
@@ -109,10 +126,11 @@ class HostLab:
 class HostBench:
     """See Bench. Used by one thread."""
 
-    def __init__(self, host: Host, session: HostSession, image: GuestImage) -> None:
+    def __init__(self, host: Host, session: HostSession, image: GuestImage, kernel: KernelImage | None) -> None:
         self._host = host
         self._session = session
         self._image = image
+        self._kernel = kernel
         self._capabilities: Capabilities | None = None
         self._inside: tuple[str, HostSession] | None = None  # name of a guest, and the session in it
 
@@ -121,11 +139,23 @@ class HostBench:
         self._capabilities = discover.capabilities(self._session)
         return HostState(self._capabilities.boot_id, self._capabilities.stack)
 
-    def fingerprint(self) -> Fingerprint:
+    def fingerprint(self, vcpus: int, memory_mib: int) -> Fingerprint:
         """See Bench. What guests consist of belongs to what a block ran on."""
+        able = self._found()
+        # Guests of a host with the NoHype kernel boot that very kernel, whatever their image has.
+        guests_kernel = able.kernel if provision.needs_kernel(able.stack) else self._image.kernel_release
         facts = dict(discover.fingerprint(self._session, self._host.name).facts)
-        facts |= {"guest.image": self._image.digest, "guest.kernel": self._image.kernel_release}
-        return discover.make_fingerprint(self._host.name, facts)
+        facts |= self._spec(able.stack, "fingerprint", vcpus, memory_mib).facts()
+        facts |= {"guest.image": self._image.digest, "guest.kernel": guests_kernel}
+        return discover.make_fingerprint(self._host.name, facts | booted(able.cmdline, self._kernel))
+
+    def ask(self, guest: Guest) -> Mapping[str, str]:
+        """See Bench."""
+        try:
+            return inside.facts(self._enter(guest))
+        except GuestError:
+            lifecycle.check_disengaged(self._session, guest)  # if it was killed, that is the reason
+            raise
 
     def exits(self) -> ExitReading:
         """See Bench."""
@@ -136,13 +166,8 @@ class HostBench:
         return lifecycle.list_guests(self._session)
 
     def create(self, stack: str, name: str, vcpus: int, memory_mib: int) -> Guest:
-        """See Bench. The host has no other guest: what it was found to have is all free."""
-        if self._capabilities is None:
-            self.state()
-        assert self._capabilities is not None
-        free = _without_guests(self._capabilities)
-        spec = stacks.get(stack).guest_spec(name, vcpus, memory_mib, self._image.digest, free, frozenset())
-        return lifecycle.create(self._session, spec)
+        """See Bench."""
+        return lifecycle.create(self._session, self._spec(stack, name, vcpus, memory_mib))
 
     def await_guest(self, guest: Guest, seconds: float) -> float:
         """See Bench."""
@@ -157,22 +182,13 @@ class HostBench:
         self, workload: Workload, guest: Guest, seconds: int, folder: Path, at_border: Callable[[], None]
     ) -> WorkloadResult:
         """See Bench. During a workload of the host the guest has no visitor: a session has its keepalives."""
-        inside = None
-        if workload.runs == "guest":
-            inside = self._enter(guest)
-        else:
-            self._leave()
-        key = "nohype_data_address" if guest.vf else "nohype_bridge_address"
-        return workload_run.run(
-            workload,
-            guest=inside,
-            host=self._session,
-            gateway=str(self._host.variables.get(key, "")).partition("/")[0],
-            vcpus=len(guest.vcpu_threads),
-            seconds=seconds,
-            artifacts=folder,
-            at_border=at_border,
-        )
+        try:
+            result = self._run(workload, guest, seconds, folder, at_border)
+        except (GuestError, WorkloadError):
+            lifecycle.check_disengaged(self._session, guest)  # if it was killed, that is the reason
+            raise
+        lifecycle.check_disengaged(self._session, guest)  # a workload of the host does not notice
+        return result
 
     def keep_console(self, guest: Guest, folder: Path) -> None:
         """See Bench."""
@@ -190,6 +206,36 @@ class HostBench:
         self._leave()
         self._session.close()
 
+    def _spec(self, stack: str, name: str, vcpus: int, memory_mib: int) -> GuestSpec:
+        """The host has no other guest: what it was found to have is all free."""
+        free = _without_guests(self._found())
+        return stacks.get(stack).guest_spec(name, vcpus, memory_mib, self._image.digest, free, frozenset())
+
+    def _found(self) -> Capabilities:
+        if self._capabilities is None:
+            self._capabilities = discover.capabilities(self._session)
+        return self._capabilities
+
+    def _run(
+        self, workload: Workload, guest: Guest, seconds: int, folder: Path, at_border: Callable[[], None]
+    ) -> WorkloadResult:
+        session = None
+        if workload.runs == "guest":
+            session = self._enter(guest)
+        else:
+            self._leave()
+        key = "nohype_data_address" if guest.vf else "nohype_bridge_address"
+        return workload_run.run(
+            workload,
+            guest=session,
+            host=self._session,
+            gateway=str(self._host.variables.get(key, "")).partition("/")[0],
+            vcpus=guest.vcpus,
+            seconds=seconds,
+            artifacts=folder,
+            at_border=at_border,
+        )
+
     def _enter(self, guest: Guest) -> HostSession:
         if self._inside and self._inside[0] == guest.name:
             return self._inside[1]
@@ -206,7 +252,12 @@ class HostBench:
 
 @contextlib.contextmanager
 def open_lab(
-    hosts: Sequence[Host], inventory: Path, image: GuestImage, folder: Path, cancelled: Callable[[], bool]
+    hosts: Sequence[Host],
+    inventory: Path,
+    image: GuestImage,
+    kernel: KernelImage | None,
+    folder: Path,
+    cancelled: Callable[[], bool],
 ) -> Iterator[HostLab]:
     """The hosts, with a Prometheus that scrapes them meanwhile; its data are kept in `folder`.
 
@@ -216,7 +267,7 @@ def open_lab(
     with storing(data):
         data.mkdir(parents=True, exist_ok=True)
     with PrometheusServer(prometheus_binary(data), data, exporter_targets(hosts), SCRAPE_SECONDS) as server:
-        yield HostLab(hosts, inventory, image, server, cancelled)
+        yield HostLab(hosts, inventory, image, kernel, server, cancelled)
 
 
 def prometheus_binary(data: Path) -> list[str]:

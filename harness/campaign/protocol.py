@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +29,13 @@ class Bench(Protocol):
 
     def state(self) -> HostState: ...
 
-    def fingerprint(self) -> Fingerprint: ...
+    def fingerprint(self, vcpus: int, memory_mib: int) -> Fingerprint:
+        """What the host is, and what guests of that size are given on it."""
+        ...
+
+    def ask(self, guest: Guest) -> Mapping[str, str]:
+        """What a guest that answers says of itself; facts of the fingerprint too."""
+        ...
 
     def exits(self) -> ExitReading:
         """The counters of all guests since the host's boot."""

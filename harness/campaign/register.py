@@ -13,7 +13,7 @@ from harness.campaign.plan import Use, make_plan
 from harness.campaign.provenance import revision
 from harness.campaign.spec import Campaign
 from harness.errors import ExitCode
-from harness.results.model import CampaignRecord
+from harness.results.model import CampaignRecord, Tally
 from harness.results.store import Store
 
 RUNNING, DONE, CANCELLED, INTERRUPTED = "running", "done", "cancelled", "interrupted"
@@ -34,6 +34,13 @@ class Outcome:
         if self.status == INTERRUPTED:
             return ExitCode.INTERRUPTED
         return ExitCode.FAILED if self.failed or self.disagreements or self.status != DONE else ExitCode.OK
+
+
+def outcome(store: Store, campaign_id: str, status: str) -> Outcome:
+    """What the store knows of how a campaign of that status went."""
+    tally = store.tallies(campaign_id).get(campaign_id, Tally())
+    _, disagreements = store.prometheus(campaign_id)
+    return Outcome(campaign_id, status, tally.trials, tally.failed, disagreements)
 
 
 def uses(campaign: Campaign) -> list[Use]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import yaml
 from pydantic import BeforeValidator, Field
 
 from harness import stacks
@@ -16,6 +17,9 @@ from harness.hosts.inventory import Inventory
 from harness.hosts.model import Host
 from harness.results.model import Fidelity
 from harness.workloads.spec import Workload, as_tuple
+
+# Stacks on which workloads run without a hypervisor: nothing answers a VM exit there.
+WITHOUT_HYPERVISOR = frozenset({"nohype", "bare"})
 
 
 class GuestSize(FileModel):
@@ -41,12 +45,16 @@ class Deadlines(FileModel):
 
 
 class CampaignSpec(FileModel):
-    """A campaign file. `boots` is how often each host is booted into each stack: the number of blocks of each."""
+    """A campaign file. `boots` is how often each host is booted into each stack: the number of blocks of each.
+
+    `baseline` is the stack every other one is compared with where nobody asks for another.
+    """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")
     description: str = ""
     hosts: str
     stacks: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    baseline: str | None = None
     boots: int = Field(ge=1, le=1000)
     guest: GuestSize = GuestSize()
     workloads: Annotated[tuple[WorkloadUse, ...], BeforeValidator(as_tuple), Field(min_length=1)]
@@ -93,6 +101,23 @@ def load_campaign(path: Path, workloads: Mapping[str, Workload], inventory: Inve
     return campaign
 
 
+def usual_baseline(text: str, stacks_run: Iterable[str]) -> str:
+    """The stack to compare with where nobody asks for one: the campaign file's, else kvm, else the first by name.
+
+    `text` is the file as it was when the campaign was run, perhaps by another version of the harness; `stacks_run` are
+    those that have trials.
+    """
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError:
+        document = None
+    named = document.get("baseline") if isinstance(document, dict) else None
+    if isinstance(named, str):
+        return named
+    found = sorted(stacks_run)
+    return found[0] if found and "kvm" not in found else "kvm"
+
+
 def _check_stacks(campaign: Campaign) -> None:
     names = campaign.spec.stacks
     for place, name in enumerate(names):
@@ -102,6 +127,10 @@ def _check_stacks(campaign: Campaign) -> None:
             raise campaign.wrong(("stacks", place), message, f"known stacks: {known}")
         if name in names[:place]:
             raise campaign.wrong(("stacks", place), f"stack {name!r} is named twice")
+    baseline = campaign.spec.baseline
+    if baseline is not None and baseline not in names:
+        message = f"{baseline!r} is none of the campaign's stacks{nearest(baseline, names)}"
+        raise campaign.wrong(("baseline",), message, f"its stacks: {', '.join(names)}")
 
 
 def _check_workloads(campaign: Campaign, known: Mapping[str, Workload]) -> None:
@@ -121,6 +150,14 @@ def _check_workloads(campaign: Campaign, known: Mapping[str, Workload]) -> None:
         if workload.needs.vcpus > campaign.spec.guest.vcpus:
             message = f"workload {use.name!r} needs {workload.needs.vcpus} vCPUs, guests have "
             raise campaign.wrong(where, f"{message}{campaign.spec.guest.vcpus}", "raise guest.vcpus")
+        without = [stack for stack in campaign.spec.stacks if stack in WITHOUT_HYPERVISOR]
+        if workload.needs.hypervisor and without:
+            raise campaign.wrong(
+                where,
+                f"workload {use.name!r} makes VM exits on purpose, and stack {without[0]!r} runs workloads without a "
+                "hypervisor",
+                f"take the workload or {' and '.join(without)} out; a campaign of its own may have it",
+            )
 
 
 def _check_fidelity(campaign: Campaign) -> None:

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.campaign_data import CampaignArgument, find
-from harness.cli.campaign_run import check_hosts, clear_hosts, execute, read_campaign, start
-from harness.cli.common import InventoryOption, JsonOption, default_inventory, out, print_json, step
+from harness.cli.campaign_run import abandon, check_hosts, execute, read_campaign, start, tell
+from harness.cli.common import InventoryOption, JsonOption, default_inventory, err, out, print_json, step
 from harness.errors import ExitCode, InputError, UnavailableError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def validate(
     Example: nohype campaign validate campaigns/quickstart.yml --hosts
     """
     from harness.campaign.register import uses
+    from harness.report import words
 
     campaign = read_campaign(file, default_inventory(inventory), workloads)
     if hosts:
@@ -61,8 +62,9 @@ def validate(
         print_json({"name": campaign.spec.name, "hosts": names, "blocks": blocks, "trials": blocks * trials})
         return
     out.print(
-        f"{escape(str(file))} is right: {len(campaign.hosts)} hosts x {len(campaign.spec.stacks)} stacks x "
-        f"{campaign.spec.boots} boots = {blocks} blocks of {trials} trials",
+        f"{escape(str(file))} is right: {words.count(len(campaign.hosts), 'host')} x "
+        f"{words.count(len(campaign.spec.stacks), 'stack')} x {words.count(campaign.spec.boots, 'boot')} = "
+        f"{words.count(blocks, 'block')} of {words.count(trials, 'trial')}",
         soft_wrap=True,
     )
 
@@ -164,8 +166,9 @@ def status(campaign: CampaignArgument = None, json: JsonOption = False) -> None:
     Example: nohype campaign status --json
     """
     from harness.campaign import folder as folders
+    from harness.campaign.documents import status_document
     from harness.campaign.register import status_now
-    from harness.cli.campaign_tables import status_document, status_view
+    from harness.cli.campaign_tables import status_view
     from harness.results.store import Store
 
     with Store() as store:
@@ -177,10 +180,56 @@ def status(campaign: CampaignArgument = None, json: JsonOption = False) -> None:
             out.print(status_view(store, record, status_now(record), planned))
 
 
+@app.command()
+def watch(
+    campaign: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CAMPAIGN]",
+            help="Its id, the beginning of it, or a name. Default: the one that runs, else the latest.",
+            show_default=False,
+        ),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print each event as one JSON document a line, and how it ended as the last.")
+    ] = False,
+) -> None:
+    """Follow a campaign that another process runs: what hosts do, trials, failures, time left.
+
+    It ends with the campaign, and with the exit code that `campaign run` ends with. Ctrl-C ends the watching alone;
+    the campaign goes on. Where stdout is no terminal, everything from the campaign's beginning is printed line by line.
+
+    Examples:
+
+      nohype campaign watch
+
+      nohype campaign watch nightly | grep ✗
+    """
+    from harness.campaign.follow import Follower
+    from harness.campaign.register import RUNNING, outcome, status_now
+    from harness.cli.campaign_watch import watch as watch_campaign
+    from harness.results.store import Store
+
+    with Store() as store:
+        running = [record.id for record in store.campaigns() if status_now(record) == RUNNING]
+        record = find(store, campaign or next(iter(running), None))
+        try:
+            status = watch_campaign(Follower(store, record), out, as_json=json)
+        except KeyboardInterrupt:
+            err.print(f"the watching has ended; {record.id} goes on", soft_wrap=True)
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        ended = outcome(store, record.id, status)
+    if json:
+        print_json(asdict(ended), indent=None)
+        raise typer.Exit(ended.exit_code)
+    finish(ended, as_json=False)
+
+
 @app.command("list")
 def list_command(json: JsonOption = False) -> None:
     """Show all campaigns, the latest first."""
-    from harness.cli.campaign_tables import list_documents, list_view
+    from harness.campaign.documents import list_documents
+    from harness.cli.campaign_tables import list_view
     from harness.results.store import Store
 
     with Store() as store:
@@ -201,7 +250,6 @@ def cancel(campaign: CampaignArgument = None) -> None:
 
     Example: nohype campaign cancel quickstart-20260101-120000
     """
-    from harness.campaign import engine
     from harness.campaign import folder as folders
     from harness.campaign.register import CANCELLED, DONE
     from harness.results.model import Note, NoteKind
@@ -225,30 +273,17 @@ def cancel(campaign: CampaignArgument = None) -> None:
             out.print(f"{record.id} came to its end before it could be cancelled", soft_wrap=True)
             return
         if status != CANCELLED:
-            with folders.controlling(record.id):
-                clear_hosts(record.id)
-                engine.cancel(record.id)
-                store.set_campaign_status(record.id, CANCELLED, datetime.now(UTC))
+            abandon(store, record.id)
     out.print(f"{record.id} is cancelled; its results stay: nohype compare {record.id}", soft_wrap=True)
 
 
 def finish(outcome: Outcome, *, as_json: bool) -> None:
     """Say how the campaign went, and leave with its exit code."""
-    from harness.campaign.register import INTERRUPTED
     from harness.results.artifacts import campaign_folder
 
-    folder = campaign_folder(outcome.campaign_id)
     if as_json:
-        print_json(asdict(outcome) | {"artifacts": folder})
+        print_json(asdict(outcome) | {"artifacts": campaign_folder(outcome.campaign_id)})
     else:
-        failed = f", [red]{outcome.failed} failed[/red]" if outcome.failed else ""
-        out.print(
-            f"[bold]{outcome.campaign_id}[/bold] is {outcome.status}: {outcome.trials} trials{failed}", soft_wrap=True
-        )
-        for line in outcome.disagreements:
-            out.print(f"[red]Prometheus disagrees:[/red] {escape(line)}", soft_wrap=True)
-        out.print(f"artifacts: {escape(str(folder))}", soft_wrap=True)
-        after = "campaign resume" if outcome.status == INTERRUPTED else "compare"
-        out.print(f"next: nohype {after} {outcome.campaign_id}", soft_wrap=True)
+        tell(outcome)
     if outcome.exit_code != ExitCode.OK:
         raise typer.Exit(outcome.exit_code)

@@ -1,4 +1,4 @@
-"""A finished or running campaign, read from the results store for `compare`, `report` and `results`."""
+"""Which campaign a command is about."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.analysis.compare import compare
-from harness.report.model import PrometheusAgreement, ReportInput
-from harness.results.artifacts import campaign_folder
-
 if TYPE_CHECKING:
-    from harness.analysis.model import Comparison
     from harness.results.model import CampaignRecord
     from harness.results.store import Store
 
@@ -22,7 +17,23 @@ CampaignArgument = Annotated[
         help="Its id, the beginning of it, or a name (the latest of that name). Default: the latest.",
     ),
 ]
-BaselineOption = Annotated[str, typer.Option(metavar="STACK", help="The stack every other one is compared with.")]
+BaselineOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STACK",
+        help="The stack every other one is compared with. Default: the campaign file's baseline, else kvm.",
+        show_default=False,
+    ),
+]
+AllowOption = Annotated[
+    str,
+    typer.Option(
+        "--allow-differences",
+        metavar="FACT,...",
+        help="Facts, or patterns such as 'mitigations.*', that may differ between stacks though nothing explains it.",
+        show_default=False,
+    ),
+]
 
 
 def find(store: Store, wanted: str | None) -> CampaignRecord:
@@ -31,24 +42,3 @@ def find(store: Store, wanted: str | None) -> CampaignRecord:
         if wanted in (None, campaign.id, campaign.name):
             return campaign
     return store.campaign(wanted or "latest")
-
-
-def comparison_of(store: Store, campaign: CampaignRecord, baseline: str) -> Comparison:
-    """Raises InputError as `compare` does."""
-    fingerprints = store.fingerprints(campaign.id)
-    return compare(store.trials(campaign.id), baseline, fingerprints=fingerprints, seed=campaign.seed)
-
-
-def report_input(store: Store, campaign: CampaignRecord, baseline: str) -> ReportInput:
-    """Everything the report needs. Raises InputError as `compare` does."""
-    guests, disagreements = store.prometheus(campaign.id)
-    return ReportInput(
-        campaign=campaign,
-        comparison=comparison_of(store, campaign, baseline),
-        trials=store.trials(campaign.id),
-        blocks=store.blocks(campaign.id),
-        fingerprints=store.fingerprints(campaign.id),
-        notes=store.notes(campaign.id),
-        prometheus=PrometheusAgreement(guests, disagreements) if guests else None,
-        artifacts=campaign_folder(campaign.id),
-    )

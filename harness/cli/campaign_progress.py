@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from harness.campaign.events import (
-    BlockBegun,
-    BlockEnded,
-    CampaignBegun,
-    Doing,
-    Event,
-    TrialBegun,
-    TrialEnded,
-    Warned,
-)
+from harness.campaign.events import BlockBegun, CampaignBegun, Doing, Event, Happened, TrialEnded, Warned
+from harness.campaign.plan import Plan
+from harness.campaign.standing import HostNow, Standing
+from harness.report.words import count, number
 from harness.results.model import Status
-
-_ETA_TRIALS = 3  # before that an estimate would be a guess
-
-
-@dataclass
-class _Host:
-    block: str = ""
-    doing: str = ""
-    since: float = 0.0
 
 
 class Progress:
-    """Takes events of the engine (any thread) and shows them."""
+    """Takes events of a campaign (any thread) and shows them."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, plan: Plan | None) -> None:
         self._console = console
         self._lock = threading.Lock()
-        self._begun = time.monotonic()
-        self._hosts: dict[str, _Host] = {}
-        self._blocks = self._trials = self._before = self._done = self._failed = 0
+        self._standing = Standing(plan)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -56,69 +38,62 @@ class Progress:
 
     def show(self, event: Event) -> None:
         """An Emit."""
-        with self._lock:
-            line = self._take(event)
-        if line:
-            self._console.print(f"[dim]{clock(time.monotonic() - self._begun):>7}[/dim] {line}", soft_wrap=True)
+        self.take(Happened(datetime.now(UTC), event))
 
-    def _take(self, event: Event) -> str:
-        """Note the event; the line to print about it, if any."""
+    def take(self, happened: Happened) -> None:
+        """As `show`, for an event of any time."""
+        with self._lock:
+            self._standing.take(happened)
+            line = self._line(happened.event)
+            at = clock(self._standing.seconds(happened.at))
+        if line:
+            self._console.print(f"[dim]{at:>7}[/dim] {line}", soft_wrap=True)
+
+    def _line(self, event: Event) -> str:
+        """The line to print about an event, if any."""
         match event:
             case CampaignBegun():
-                self._blocks, self._trials, self._before = event.blocks, event.trials, event.trials_done
                 again = f", {event.trials_done} of them done before" if event.trials_done else ""
-                return (
-                    f"[bold]{escape(event.campaign_id)}[/bold]: {event.blocks} blocks, {event.trials} trials{again}; "
-                    f"artifacts in {escape(event.folder)}"
-                )
+                folder = f"; artifacts in {escape(event.folder)}" if event.folder else ""
+                blocks = f"{count(event.blocks, 'block')}, " if event.blocks else ""
+                trials = count(event.trials, "trial")
+                return f"[bold]{escape(event.campaign_id)}[/bold]: {blocks}{trials}{again}{folder}"
             case BlockBegun():
-                self._hosts[event.host] = _Host(f"block {event.block} of {self._blocks}: {event.stack}")
-                return f"{escape(event.host)}: block {event.block} of {self._blocks}, {escape(event.stack)}"
-            case BlockEnded():
-                self._hosts.pop(event.host, None)
+                return f"{escape(event.host)}: {place(self._standing, event.block)}, {escape(event.stack)}"
             case Doing():
-                self._now(event.host, event.text)
                 return "" if self._console.is_terminal else f"[dim]{escape(f'{event.host}: {event.text}')}[/dim]"
-            case TrialBegun():
-                asked = f" ({event.seconds} s)" if event.seconds else ""
-                self._now(event.host, f"trial {event.workload}{asked}")
             case TrialEnded():
-                return self._ended(event)
+                return _ended(event, self._standing.last[-1].exits_per_second)
             case Warned():
-                return f"[yellow]! {escape(f'{event.host}: {event.text}')}[/yellow]"
+                return f"[yellow]! {escape(warning(event))}[/yellow]"
         return ""
-
-    def _ended(self, event: TrialEnded) -> str:
-        self._done += 1
-        title = escape(f"{event.host}: {event.stack}: {event.workload}")
-        if event.status is Status.FAILED:
-            self._failed += 1
-            return f"[red]✗ {title}: {escape(event.failure)}[/red]"
-        return f"[green]✓[/green] {title} [dim]{event.seconds:.1f} s, overhead {event.overhead_seconds:.1f} s[/dim]"
-
-    def _now(self, host: str, text: str) -> None:
-        state = self._hosts.setdefault(host, _Host())
-        state.doing, state.since = text, time.monotonic()
 
     def _view(self) -> RenderableType:
         with self._lock:
-            now = time.monotonic()
+            now = datetime.now(UTC)
             lines = [
-                Text.assemble(
-                    (f"  {name}: ", "bold"),
-                    f"{host.block}; {host.doing} " if host.block else f"{host.doing} ",
-                    (clock(now - host.since) if host.since else "", "dim"),
-                )
-                for name, host in sorted(self._hosts.items())
+                Text.assemble((f"  {name}: ", "bold"), _doing(self._standing, host), (_since(host, now), "dim"))
+                for name, host in sorted(self._standing.hosts.items())
+                if host != HostNow()
             ]
-            done = self._before + self._done
-            failed = f", {self._failed} failed" if self._failed else ""
-            elapsed = now - self._begun
-            left = self._trials - done
-            eta = ""
-            if self._done >= _ETA_TRIALS and left > 0:
-                eta = f", about {clock(elapsed / self._done * left)} to go"
-            return Group(*lines, Text(f"  {done} of {self._trials} trials{failed}; {clock(elapsed)}{eta}", "cyan"))
+            return Group(*lines, Text(f"  {summary(self._standing, now)}", "cyan"))
+
+
+def summary(standing: Standing, now: datetime) -> str:
+    """`12 of 36 trials, 1 failed; 10:32, about 21:00 to go`."""
+    failed = f", {standing.failed} failed" if standing.failed else ""
+    left = standing.seconds_left(now) if standing.done < standing.trials else None
+    estimate = f", about {clock(left)} to go" if left is not None else ""
+    return f"{standing.done} of {standing.trials} trials{failed}; {clock(standing.seconds(now))}{estimate}"
+
+
+def place(standing: Standing, block: int) -> str:
+    """`block 3 of 6`."""
+    return f"block {block} of {standing.blocks}" if standing.blocks else f"block {block}"
+
+
+def warning(event: Warned) -> str:
+    return f"{event.host}: {event.text}" if event.host else event.text
 
 
 def clock(seconds: float) -> str:
@@ -126,3 +101,20 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _ended(event: TrialEnded, exits_per_second: float | None) -> str:
+    title = escape(f"{event.host}: {event.stack}: {event.workload}")
+    if event.status is Status.FAILED:
+        return f"[red]✗ {title}: {escape(event.failure)}[/red]"
+    exits = f", {number(exits_per_second)} exits/s" if exits_per_second is not None else ""
+    return f"[green]✓[/green] {title} [dim]{event.seconds:.1f} s{exits}, overhead {event.overhead_seconds:.1f} s[/dim]"
+
+
+def _doing(standing: Standing, host: HostNow) -> str:
+    block = f"{place(standing, host.block)}: {host.stack}; " if host.block else ""
+    return f"{block}{host.doing} "
+
+
+def _since(host: HostNow, now: datetime) -> str:
+    return clock(max((now - host.since).total_seconds(), 0)) if host.since else ""

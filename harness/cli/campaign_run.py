@@ -6,12 +6,13 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from harness.cli.common import err, step
+from harness.cli.common import err, out, step
 from harness.errors import ExitCode, InputError, NotProvisionedError
 
 if TYPE_CHECKING:
@@ -53,10 +54,12 @@ def start(file: Path, inventory: Path, *, workloads: Path | None = None, new: bo
     """
     from harness.campaign.register import INTERRUPTED, register, status_now
     from harness.guests import image
+    from harness.kernel.image import for_stacks
     from harness.results.store import Store
 
     campaign = read_campaign(file, inventory, workloads)
     image.current()
+    for_stacks(campaign.spec.stacks)
     with Store() as store:
         unfinished = [
             record
@@ -84,6 +87,7 @@ def execute(store: Store, record: CampaignRecord, inventory: Path | None = None)
     from harness.cli.campaign_progress import Progress
     from harness.guests import image
     from harness.hosts.inventory import load_inventory
+    from harness.kernel.image import for_stacks
 
     if record.status in (DONE, CANCELLED):
         raise InputError(f"the campaign is {record.status}; there is nothing to resume", where=record.id)
@@ -91,16 +95,33 @@ def execute(store: Store, record: CampaignRecord, inventory: Path | None = None)
     path = inventory or recorded.inventory
     names = dict.fromkeys(block.host for block in recorded.plan.blocks)
     hosts = load_inventory(path).select(",".join(names))
-    progress, stop = Progress(err), Stop()
+    guest_image, kernel = image.current(), for_stacks(recorded.spec.stacks)
+    progress, stop = Progress(err, recorded.plan), Stop()
     emit = fan_out(EventLog(recorded.folder / folders.EVENTS).emit, progress.show)
     with (
         folders.controlling(record.id),
         interruptible(stop),
-        open_lab(hosts, path, image.current(), recorded.folder, stop.asked) as lab,
+        open_lab(hosts, path, guest_image, kernel, recorded.folder, stop.asked) as lab,
         progress.shown(),
     ):
         run = Run(record, recorded.spec, recorded.plan, recorded.workloads, store, lab, recorded.folder, emit, stop)
         return run_engine(run)
+
+
+def tell(outcome: Outcome) -> None:
+    """Say how a campaign went, what Prometheus has against it, and how to go on."""
+    from harness.campaign.register import INTERRUPTED
+    from harness.results.artifacts import campaign_folder
+
+    failed = f", [red]{outcome.failed} failed[/red]" if outcome.failed else ""
+    out.print(
+        f"[bold]{outcome.campaign_id}[/bold] is {outcome.status}: {outcome.trials} trials{failed}", soft_wrap=True
+    )
+    for line in outcome.disagreements:
+        out.print(f"[red]Prometheus disagrees:[/red] {escape(line)}", soft_wrap=True)
+    out.print(f"artifacts: {escape(str(campaign_folder(outcome.campaign_id)))}", soft_wrap=True)
+    after = "campaign resume" if outcome.status == INTERRUPTED else "compare"
+    out.print(f"next: nohype {after} {outcome.campaign_id}", soft_wrap=True)
 
 
 @contextmanager
@@ -119,6 +140,21 @@ def interruptible(stop: Stop) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def abandon(store: Store, campaign_id: str) -> None:
+    """End a campaign without a controller for good: its guests, its place in its hosts' queues.
+
+    Raises UnavailableError where a process runs it.
+    """
+    from harness.campaign import engine
+    from harness.campaign import folder as folders
+    from harness.campaign.register import CANCELLED
+
+    with folders.controlling(campaign_id):
+        clear_hosts(campaign_id)
+        engine.cancel(campaign_id)
+        store.set_campaign_status(campaign_id, CANCELLED, datetime.now(UTC))
 
 
 def clear_hosts(campaign_id: str) -> None:

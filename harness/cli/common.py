@@ -10,10 +10,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from harness.hosts.model import Host
 
 # Progress and errors go to stderr, so that stdout holds results alone and can be piped.
 out = Console(highlight=False)
@@ -50,8 +54,19 @@ def default_inventory(given: Path | None) -> Path:
     return path
 
 
-def print_json(value: object) -> None:
-    """Print `value` (dataclasses included) as one JSON document."""
+def one_host(name: str, inventory: Path | None) -> Host:
+    """The host that `name` selects in the inventory to use. Raises InputError where it selects none or several."""
+    from harness.errors import InputError
+    from harness.hosts.inventory import load_inventory
+
+    found = load_inventory(default_inventory(inventory)).select(name)
+    if len(found) != 1:
+        raise InputError(f"{name!r} names {len(found)} hosts; one is needed", where="HOST", fix="see: nohype hosts")
+    return found[0]
+
+
+def print_json(value: object, indent: int | None = 2) -> None:
+    """Print `value` (dataclasses included) as one JSON document; without an indent, on one line."""
 
     def convert(item: object) -> object:
         if is_dataclass(item) and not isinstance(item, type):
@@ -62,15 +77,26 @@ def print_json(value: object) -> None:
             return str(item)
         raise TypeError(f"not JSON: {type(item).__name__}")
 
-    json.dump(value, sys.stdout, default=convert, indent=2, sort_keys=True)
+    json.dump(value, sys.stdout, default=convert, indent=indent, sort_keys=True)
     sys.stdout.write("\n")
+
+
+class _Running:
+    """A step's line while it runs: the spinner draws it anew several times a second."""
+
+    def __init__(self, text: str, start: float) -> None:
+        self._text = text
+        self._start = start
+
+    def __rich__(self) -> Text:
+        return Text.assemble(self._text, (f" {time.monotonic() - self._start:.0f} s", "dim"))
 
 
 @contextmanager
 def step(text: str) -> Iterator[None]:
-    """Show a long step while it runs, and how long it took when it ends (also when it fails)."""
+    """Show a long step and its time while it runs, and how long it took when it ends (also when it fails)."""
     start = time.monotonic()
-    with err.status(text):
+    with err.status(_Running(text, start)):
         try:
             yield
         except BaseException:

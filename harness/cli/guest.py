@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from harness.cli.common import InventoryOption, JsonOption, default_inventory, out, print_json, step
+from harness.cli.common import InventoryOption, JsonOption, default_inventory, one_host, out, print_json, step
 from harness.config import nearest
 from harness.errors import GuestError, InputError, UnavailableError
 from harness.guests.model import Guest
-from harness.hosts.model import Host
 from harness.paths import state_dir
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def create(
     from harness.hosts.ssh import connect
 
     chosen = stacks.get(stack) if stack else None
-    target = _host(host, inventory)
+    target = one_host(host, inventory)
     guest_image = image.current()
     with connect(target) as session:
         able = capabilities(session)
@@ -65,7 +64,9 @@ def create(
         problems = chosen.problems(able)
         if problems:
             raise UnavailableError(f"cannot run stack {chosen.name}: {'; '.join(problems)}", where=host)
-        running = [guest for guest in lifecycle.list_guests(session) if guest.state == "running"]
+        known = lifecycle.list_guests(session)
+        lifecycle.check_name(name, known, where=host)
+        running = [guest for guest in known if guest.state == "running"]
         busy = frozenset(core for guest in running for core in guest.cpus)
         spec = chosen.guest_spec(name, vcpus, memory, guest_image.digest, able, busy)
         with step(f"{host}: start guest {name} ({chosen.title})"):
@@ -97,17 +98,24 @@ def list_command(
     if json:
         print_json(found)
         return
-    table = Table("host", "guest", "stack", "state", "address", "vCPUs", "cores", "MiB", "VF", box=None)
+    if any(found.values()):
+        out.print(guests_table(found))
+    else:
+        out.print(f"no guests on {', '.join(found)}; make one: nohype guest create HOST --name NAME")
+
+
+def guests_table(found: Mapping[str, tuple[Guest, ...]]) -> Table:
+    """Guests by host. Of those without hypervisor also what they are now, and of killed ones why."""
+    table = Table("host", "guest", "stack", "state", "engagement", "address", "vCPUs", "cores", "MiB", "VF", box=None)
     for host_name, guests in found.items():
         for guest in guests:
             state = f"[green]{guest.state}[/green]" if guest.state == "running" else f"[dim]{guest.state}[/dim]"
+            death = guest.engagement.death
+            engagement = f"[red]{death}[/red]" if death else guest.engagement.state or "-"
             cores = ",".join(map(str, guest.cpus)) or "any"
-            counts = (str(len(guest.vcpu_threads)), cores, str(guest.memory_mib), guest.vf or "-")
-            table.add_row(host_name, guest.name, guest.stack, state, guest.address, *counts)
-    if table.row_count:
-        out.print(table)
-    else:
-        out.print(f"no guests on {', '.join(found)}; make one: nohype guest create HOST --name NAME")
+            counts = (str(guest.vcpus), cores, str(guest.memory_mib), guest.vf or "-")
+            table.add_row(host_name, guest.name, guest.stack, state, engagement, guest.address, *counts)
+    return table
 
 
 @app.command()
@@ -124,12 +132,29 @@ def destroy(
 
     if (name is None) != all_guests:
         raise InputError("name one guest, or --all", where="nohype guest destroy", fix=f"see: nohype guest list {host}")
-    with connect(_host(host, inventory)) as session:
+    with connect(one_host(host, inventory)) as session:
         ended = lifecycle.destroy_all(session) if name is None else (lifecycle.destroy(session, name),)
     if json:
         print_json(ended)
     else:
         out.print(f"destroyed: {', '.join(guest.name for guest in ended) or 'nothing was running'}")
+
+
+@app.command()
+def kill(host: HostArgument, name: NameArgument, inventory: InventoryOption = None, json: JsonOption = False) -> None:
+    """Kill a guest that has no hypervisor (stack nohype), as any VM exit would.
+
+    It tells how it ended (nohype guest list) and keeps its memory until it is destroyed.
+    """
+    from harness.guests import lifecycle
+    from harness.hosts.ssh import connect
+
+    with connect(one_host(host, inventory)) as session:
+        guest = lifecycle.kill(session, name)
+    if json:
+        print_json(guest)
+    else:
+        out.print(f"guest {name} was {guest.engagement.death}; clear it away: nohype guest destroy {host} {name}")
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -147,7 +172,7 @@ def ssh(
     from harness.guests import image
     from harness.hosts.ssh import connect
 
-    target = _host(host, inventory)
+    target = one_host(host, inventory)
     with connect(target) as session:
         guest = _running(session, name)
     config = guest_config(state_dir() / "ssh", target, guest, image.by_digest(guest.image))
@@ -166,7 +191,7 @@ def console(
     from harness.guests import lifecycle
     from harness.hosts.ssh import connect
 
-    target = _host(host, inventory)
+    target = one_host(host, inventory)
     with connect(target) as session:
         if log:
             guest = _known(lifecycle.list_guests(session), name, host)
@@ -175,15 +200,6 @@ def console(
         guest = _running(session, name)
     config = host_config(state_dir() / "ssh", target)
     _become(["ssh", "-F", str(config), "-t", "host", "--", "sudo", "-n", "nohype-host", "guest", "console", guest.name])
-
-
-def _host(name: str, inventory: Path | None) -> Host:
-    from harness.hosts.inventory import load_inventory
-
-    found = load_inventory(default_inventory(inventory)).select(name)
-    if len(found) != 1:
-        raise InputError(f"{name!r} names {len(found)} hosts; one is needed", where="HOST", fix="see: nohype hosts")
-    return found[0]
 
 
 def _running(session: HostSession, name: str) -> Guest:

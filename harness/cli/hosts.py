@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from harness.cli.common import InventoryOption, JsonOption, default_inventory, err, out, print_json, step
+from harness.cli.common import InventoryOption, JsonOption, default_inventory, err, one_host, out, print_json, step
 from harness.errors import ExitCode, HarnessError, InputError
 from harness.hosts.model import Capabilities, Host, PhysicalFunction
-
-if TYPE_CHECKING:
-    from harness.hosts.inventory import Inventory
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -62,9 +58,11 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show hosts and their capabilities. Exit code 3 when one of them cannot be asked."""
+    from harness.hosts.inventory import load_inventory
+
     if context.invoked_subcommand:
         return
-    hosts = _load(inventory).select(limit)
+    hosts = load_inventory(default_inventory(inventory)).select(limit)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         reports = list(pool.map(report, hosts))
     if json:
@@ -88,7 +86,7 @@ def power(
 
     if action not in ("on", "off", "cycle", "status"):
         raise InputError(f"{action!r} is none of on, off, cycle, status", where="ACTION")
-    switch = controller(_one(host, inventory))
+    switch = controller(one_host(host, inventory))
     if action == "status":
         out.print(switch.status())
         return
@@ -111,7 +109,7 @@ def boot(
     from harness.provision.stacks import check
 
     check(stack)
-    target = _one(host, inventory)
+    target = one_host(host, inventory)
     with step(f"{host}: into stack {stack}"):
         seconds = activate(stack, target, force_reboot=fresh)
     out.print(f"{host} runs stack {stack}" + ("" if seconds else "; no reboot was needed"))
@@ -122,7 +120,7 @@ def console(host: HostArgument, inventory: InventoryOption = None) -> None:
     """Attach this terminal to a host's serial console (serial-over-LAN); leave with ~. on a line of its own."""
     from harness.hosts.console import attach
 
-    raise typer.Exit(attach(_one(host, inventory)))
+    raise typer.Exit(attach(one_host(host, inventory)))
 
 
 def report(host: Host) -> HostReport:
@@ -153,7 +151,7 @@ def report(host: Host) -> HostReport:
 
 def free_vfs(pf: PhysicalFunction) -> int:
     """Virtual functions a guest could have now."""
-    return sum(1 for vf in pf.vfs if vf.driver == "vfio-pci" and not vf.guest)
+    return sum(1 for vf in pf.vfs if vf.for_guests and not vf.guest)
 
 
 def hosts_table(reports: list[HostReport]) -> Table:
@@ -168,11 +166,17 @@ def hosts_table(reports: list[HostReport]) -> Table:
             start,
             f"{able.stack or '[dim]none of ours[/dim]'}\n{able.kernel}",
             _cpu(able),
-            f"{able.iommu_groups} groups" if able.iommu_groups else "-",
+            _iommu(able),
             _memory(able),
             "\n".join(_function(pf) for pf in able.physical_functions) or "-",
         )
     return table
+
+
+def _iommu(able: Capabilities) -> str:
+    if able.xen:
+        return "Xen's" if able.xen.directio else "-"
+    return f"{able.iommu_groups} groups" if able.iommu_groups else "-"
 
 
 def _cpu(able: Capabilities) -> str:
@@ -180,13 +184,16 @@ def _cpu(able: Capabilities) -> str:
     words = [able.virtualization.upper() or "[red]no SVM/VMX[/red]"]
     if able.virtualization:
         words.append(paging if able.nested_paging else f"[red]no {paging}[/red]")
-    words.append("x2APIC" if able.x2apic else "no x2APIC")
+    if not able.xen:  # which shows none to its control domain
+        words.append("x2APIC" if able.x2apic else "no x2APIC")
     isolated = f", {len(able.isolated)} isolated" if able.isolated else ""
     return f"{', '.join(words)}\n{able.cores} cores{isolated}"
 
 
 def _memory(able: Capabilities) -> str:
     total, free = able.hugepages_total.get("2048", 0), able.hugepages_free.get("2048", 0)
+    if able.xen:
+        return f"{able.memory_mib} MiB\n{able.xen.free_mib} MiB for guests free"
     return f"{able.memory_mib} MiB\n" + (f"{free} of {total} 2M pages free" if total else "no 2M pages")
 
 
@@ -197,16 +204,3 @@ def _function(pf: PhysicalFunction) -> str:
         if pf.vfs
         else f"{name}: no VFs yet, {pf.total_vfs} possible"
     )
-
-
-def _load(inventory: Path | None) -> Inventory:
-    from harness.hosts.inventory import load_inventory
-
-    return load_inventory(default_inventory(inventory))
-
-
-def _one(name: str, inventory: Path | None) -> Host:
-    found = _load(inventory).select(name)
-    if len(found) != 1:
-        raise InputError(f"{name!r} names {len(found)} hosts; one is needed", where="HOST", fix="see: nohype hosts")
-    return found[0]

@@ -56,14 +56,14 @@ class Progress:
 
 
 def provision(
-    stack: Annotated[str, typer.Option(help="kvm or kvm-tuned.", metavar="STACK")],
+    stack: Annotated[str, typer.Option(help="kvm, kvm-tuned or nohype.", metavar="STACK")],
     limit: Annotated[
         str, typer.Option(metavar="PATTERN", help="Hosts: names, groups and globs separated by commas; ! takes away.")
     ] = "all",
     inventory: InventoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Install on hosts what STACK needs: packages, services, network, its own boot entry, the guest image.
+    """Install on hosts what STACK needs: packages, services, network, its own boot entry, kernel, the guest image.
 
     Nothing is rebooted, and a host that has it all is left as it is. Campaigns do this by themselves for the hosts
     they use; then they boot them into the stack.
@@ -76,12 +76,14 @@ def provision(
     """
     from harness.guests import image
     from harness.hosts.inventory import load_inventory
+    from harness.kernel.image import for_stacks
     from harness.provision import stacks
 
     path = default_inventory(inventory)
     hosts = load_inventory(path).select(limit)
     stacks.check(stack)
     guest_image = image.current()
+    kernel = for_stacks([stack])
     artifacts = state_dir() / "provision" / f"{datetime.now():%Y%m%d-%H%M%S}-{stack}"
     names = ", ".join(host.name for host in hosts)
     err.print(f"provision stack {stack} on {names}; Ansible's log: {artifacts}")
@@ -91,6 +93,7 @@ def provision(
             hosts,
             inventory=path,
             image=guest_image,
+            kernel=kernel,
             artifacts=artifacts,
             on_event=Progress(status).show,
         )

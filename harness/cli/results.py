@@ -21,7 +21,9 @@ def results() -> None:
 @app.command()
 def export(
     campaign: CampaignArgument = None,
-    fmt: Annotated[str, typer.Option("--format", metavar="csv|parquet|json", help="What to write.")] = "csv",
+    fmt: Annotated[
+        str, typer.Option("--format", metavar="csv|parquet|json|openmetrics", help="What to write.")
+    ] = "csv",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -32,7 +34,8 @@ def export(
     """Write every trial of a campaign, failed ones too, to a new file and print its path.
 
     csv and parquet have one row for each metric, and one for each vCPU and exit reason, of each trial. json has
-    everything: blocks, fingerprints and the final counts of every guest as well.
+    everything: blocks, fingerprints and the final counts of every guest as well. openmetrics has the metrics that
+    `nohype metrics serve` would have served, each with its time, for promtool tsdb create-blocks-from openmetrics.
 
     Examples:
 
@@ -42,8 +45,33 @@ def export(
     """
     from harness.results.export import export as write
     from harness.results.store import Store
+    from harness.telemetry.backfill import write as write_openmetrics
 
     with Store() as store:
         found = find(store, campaign)
-        path = write(store, found.id, fmt, output or Path(f"{found.id}.{fmt}"))
+        path = output or Path(f"{found.id}.{fmt}")
+        path = write_openmetrics(store, found, path) if fmt == "openmetrics" else write(store, found.id, fmt, path)
     out.print(str(path), soft_wrap=True, markup=False)
+
+
+@app.command()
+def backfill(
+    data: Annotated[
+        Path,
+        typer.Option("--data", metavar="FOLDER", help="The data folder of a Prometheus server (--storage.tsdb.path)."),
+    ],
+    campaign: CampaignArgument = None,
+) -> None:
+    """Add the history of a campaign that has ended to a Prometheus server's data, so that dashboards show it.
+
+    The server may run meanwhile, and finds the new blocks by itself. It must keep data for as long as the campaign is
+    old (--storage.tsdb.retention.time), or it drops them.
+
+    Example: sudo nohype results backfill quickstart --data /var/lib/prometheus/metrics2
+    """
+    from harness.results.store import Store
+    from harness.telemetry.backfill import backfill as add
+
+    with Store() as store:
+        for block in add(store, find(store, campaign), data.absolute()):
+            out.print(str(block), soft_wrap=True, markup=False)

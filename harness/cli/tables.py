@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harness.analysis.compare import exit_phases
 from harness.analysis.model import Comparison, ExitRate, Figure, MetricComparison, Verdict
 from harness.report import words
 
@@ -24,7 +25,11 @@ def comparison_view(comparison: Comparison) -> RenderableType:
         Text.assemble((f" {comparison.fidelity} ", "reverse"), " ", (words.FIDELITY[comparison.fidelity], "dim")),
         *(Padding(Text(sentence, style="bold"), (1, 0, 0, 0)) for sentence in words.verdict_sentences(comparison)),
     ]
+    if comparison.unexplained:
+        parts.append(Padding(Text(words.unexplained(comparison), style="bold red"), (1, 0, 0, 0)))
     parts += [Padding(_metrics_table(comparison, stack), (1, 0, 0, 0)) for stack in comparison.stacks[1:]]
+    if comparison.stacks[1:]:
+        parts.append(Text(words.margin(comparison), style="dim"))
     if comparison.exits:
         parts.append(Padding(_exits_table(comparison), (1, 0, 0, 0)))
     for trial in comparison.failed:
@@ -32,7 +37,34 @@ def comparison_view(comparison: Comparison) -> RenderableType:
         parts.append(Text.assemble(("failed ", "red"), f"{trial.id} ({where}): {trial.failure}"))
     if comparison.failed:
         parts.append(Text(f"{len(comparison.failed)} of {comparison.trials} trials failed and count in no figure."))
+    parts += [Text.assemble(("warm-up ", "yellow"), words.warm_up(found)) for found in comparison.warm_ups]
+    parts += [Text.assemble(("outlier ", "yellow"), words.outlier(found)) for found in comparison.outliers]
+    if comparison.differences:
+        parts.append(Padding(_differences_table(comparison), (1, 0, 0, 0)))
     return Group(*parts)
+
+
+def _differences_table(comparison: Comparison) -> Table:
+    """What differed and why; the values only of what nothing explains, for the report has them all."""
+    table = Table(
+        title="What differed beside the hypervisor", title_justify="left", title_style="", box=box.SIMPLE_HEAD,
+        pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    table.add_column("fact", overflow="fold")
+    table.add_column("why", overflow="fold")
+    for found in comparison.unexplained:
+        table.add_row(Text(f"{found.fact} on {found.host}", "red"), Text("not explained", "bold red"))
+        for stack, text in words.fact_values(found):
+            table.add_row(Text(f"  {stack}"), Text(text))
+        if found.drifted:
+            table.add_row("", Text("changed within a stack: it is the host that changed"))
+    explained: dict[str, dict[str, None]] = {}
+    for found in comparison.differences:
+        if found.reason:
+            explained.setdefault(found.reason, {})[found.fact] = None
+    for reason, facts in explained.items():
+        table.add_row(Text(", ".join(facts), "dim"), Text(reason, "dim"))
+    return table
 
 
 def _metrics_table(comparison: Comparison, stack: str) -> Table:
@@ -83,20 +115,25 @@ def _exits_table(comparison: Comparison) -> Table:
     table.add_column("reason")
     for stack in comparison.stacks:
         table.add_column(escape(stack), justify="right")
-    for phase in dict.fromkeys(rate.phase for rate in comparison.exits):
-        rates = [rate for rate in comparison.exits if rate.phase == phase]
+    for phase in exit_phases(comparison):
+        rates = [rate for rate in comparison.exits if rate.phase == phase.workload]
+        counted = {stack for stack in comparison.stacks if phase.figure(stack)}
         totals = {stack: sum(rate.per_second for rate in rates if rate.stack == stack) for stack in comparison.stacks}
-        table.add_row(Text(phase, style="bold"), *(Text(words.number(total), "bold") for total in totals.values()))
+        sums = [words.number(total) if stack in counted else "–" for stack, total in totals.items()]
+        table.add_row(Text(phase.workload, style="bold"), *(Text(text, "bold") for text in sums))
         big = [rate.reason for rate in rates if rate.per_second >= SMALL_SHARE * totals[rate.stack] > 0]
         small = {rate.reason for rate in rates} - set(big)
         if len(small) == 1:  # no shorter than its name
             big, small = [*big, *small], set()
         for reason in dict.fromkeys(big):
-            cells = [_exit_cell(rates, stack, reason) for stack in comparison.stacks]
+            cells = [_exit_cell(rates, stack, reason) if stack in counted else "–" for stack in comparison.stacks]
             table.add_row(Text(f"  {reason}"), *cells)
         if small:
-            sums = [sum(r.per_second for r in rates if r.stack == s and r.reason in small) for s in comparison.stacks]
-            table.add_row(Text(f"  {words.count(len(small), 'rarer reason')}", "dim"), *map(words.number, sums))
+            rest = {
+                s: sum(r.per_second for r in rates if r.stack == s and r.reason in small) for s in comparison.stacks
+            }
+            sums = [words.number(total) if stack in counted else "–" for stack, total in rest.items()]
+            table.add_row(Text(f"  {words.count(len(small), 'rarer reason')}", "dim"), *sums)
     return table
 
 

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness import errors
@@ -118,9 +118,13 @@ class LocalBench:
         found = json.loads((self._place / "boot.json").read_text())
         return HostState(found["boot_id"], found["stack"])
 
-    def fingerprint(self) -> Fingerprint:
+    def fingerprint(self, vcpus: int, memory_mib: int) -> Fingerprint:
         stack = json.loads((self._place / "boot.json").read_text())["stack"]
-        return make_fingerprint(self._host, {"kernel.cmdline": f"nohype.stack={stack}"})
+        return make_fingerprint(self._host, {"kernel.cmdline": f"nohype.stack={stack}", "guest.vcpus": str(vcpus)})
+
+    def ask(self, guest: Guest) -> Mapping[str, str]:
+        self._lab.called("ask", self._host)
+        return {"guest.clocksource": "tsc"}
 
     def exits(self) -> ExitReading:
         self._lab.called("exits", self._host)

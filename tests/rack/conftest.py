@@ -15,10 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rack_lab import RACK, STACKS, Nohype, leftovers
+from rack_lab import PROVISIONED, RACK, Nohype, leftovers
 
 from harness.paths import state_dir
+from harness.provision.stacks import needs_kernel
 from harness.toolbox.keys import control_key
+
+pytest.register_assert_rewrite("rack_guests")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,6 +58,8 @@ def rack(nohype: Nohype, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 @pytest.fixture(scope="session")
 def provisioned(rack: Nohype) -> Nohype:
-    for stack in STACKS:
+    if any(needs_kernel(stack) for stack in PROVISIONED):
+        rack("kernel", "build", seconds=4 * 3600)
+    for stack in PROVISIONED:
         rack("provision", "--stack", stack)
     return rack

@@ -11,20 +11,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.hosts.inventory import load_inventory
+from harness.hosts.model import Host
 from harness.paths import repo_root
 
 HOST = "rack1"
-STACKS = ("kvm", "kvm-tuned")
+STACKS = ("kvm", "kvm-tuned", "nohype")  # of the campaigns
+PROVISIONED = (*STACKS, "xen-tuned", "bare")
+# KASAN and lockdep keep books on all memory: with them guests do not boot in what is enough otherwise.
+SCALE = 3 if os.environ.get("NOHYPE_KERNEL") == "debug" else 1
+GUEST_MIB = 256 * SCALE
 # Not the network of `nohype rack up`: a rack that is up stays as it is.
-RACK = """\
+RACK = f"""\
 network: 20
 hosts:
   - name: rack1
     cores: 4
-    memory_mib: 3072
+    memory_mib: {3072 * SCALE}
     vfs: 2
     isolated_cores: 2
-    hugepages_2m: 320
+    hugepages_2m: {320 * SCALE}
 """
 
 
@@ -41,6 +47,10 @@ class Nohype:
     @property
     def argv(self) -> list[str]:
         return [str(Path(sys.executable).parent / "nohype")]
+
+    @property
+    def host(self) -> Host:
+        return load_inventory(self.state / "rack" / "inventory" / "hosts.yml").select(HOST)[0]
 
     @contextmanager
     def started(self, *words: str | Path) -> Iterator[subprocess.Popen[str]]:

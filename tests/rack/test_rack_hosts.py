@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from rack_lab import HOST, STACKS, Nohype
+from rack_lab import HOST, PROVISIONED, Nohype
 
 from harness.wait import until
 
@@ -19,7 +19,7 @@ def test_the_host_is_a_server_with_all_that_nohype_needs(rack: Nohype) -> None:
 
 
 def test_provisioning_again_changes_nothing(provisioned: Nohype) -> None:
-    for stack in STACKS:
+    for stack in PROVISIONED:
         again: Any = provisioned.json("provision", "--stack", stack)
         assert [(host["host"], host["changed"]) for host in again["hosts"]] == [(HOST, 0)]
 
@@ -36,6 +36,7 @@ def test_what_the_host_can_do(provisioned: Nohype) -> None:
 
 
 def test_power_by_bmc_and_back_from_a_snapshot(provisioned: Nohype) -> None:
+    provisioned("hosts", "boot", HOST, "--stack", "kvm")  # whatever other tests have left it in
     before = provisioned.json("guest", "list", HOST)
     provisioned("rack", "save", HOST, "ready")
     assert provisioned("hosts", "power", HOST, "status").strip() == "on"

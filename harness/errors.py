@@ -15,6 +15,7 @@ class ExitCode(IntEnum):
     FAILED = 1  # the work was done, and some of it failed (trials, hosts)
     BAD_INPUT = 2  # a file or an argument is wrong; nothing was started
     UNAVAILABLE = 3  # a host, a tool or a privilege is missing
+    REGRESSED = 4  # a night was measured, and something is worse than it was
     INTERRUPTED = 130  # Ctrl-C, after cleaning up
 
 

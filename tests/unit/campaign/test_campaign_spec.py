@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.campaign.resources import check_resources
-from harness.campaign.spec import Campaign, load_campaign
+from harness.campaign.spec import Campaign, load_campaign, usual_baseline
 from harness.errors import InputError
 from harness.hosts.inventory import Inventory
 from harness.hosts.model import Capabilities, Host, PhysicalFunction
@@ -78,6 +78,12 @@ def test_the_repositorys_own() -> None:
         ("[kvm, kvm-tuned]", "[kvm, kvm-tune]", 3, "stacks[1]: unknown stack 'kvm-tune'; did you mean 'kvm-tuned'?"),
         ("[kvm, kvm-tuned]", "[kvm, kvm]", 3, "stacks[1]: stack 'kvm' is named twice"),
         ("[kvm, kvm-tuned]", "kvm", 3, "stacks: must be a list such as [a, b]"),
+        (
+            "boots: 2",
+            "boots: 2\nbaseline: nohype",
+            5,
+            "baseline: 'nohype' is none of the campaign's stacks",
+        ),
         ("[kvm, kvm-tuned]", "[]", 3, "stacks: Value should have at least 1 item"),
         (
             "hosts: rack1",
@@ -123,6 +129,31 @@ def test_a_workload_that_needs_more_vcpus_than_guests_have(tmp_path: Path) -> No
         load_campaign(path, {**WORKLOADS, "needy": needy}, INVENTORY)
     assert error.value.where == f"{path}:10"
     assert error.value.what == "workloads[1].name: workload 'needy' needs 2 vCPUs, guests have 1"
+
+
+def test_a_workload_that_needs_a_hypervisor_is_refused_beside_a_stack_without(tmp_path: Path) -> None:
+    path = tmp_path / "good.yml"
+    needy = GOOD.replace("name: cpu\n    seconds: 5", "name: known-exits")
+    assert read(path, needy).workloads["known-exits"].needs.hypervisor
+    with pytest.raises(InputError) as error:
+        read(path, needy.replace("kvm-tuned", "nohype"))
+    assert error.value.where == f"{path}:10"
+    assert "workloads[1].name: workload 'known-exits' makes VM exits on purpose" in error.value.what
+    assert "stack 'nohype'" in error.value.what
+
+
+@pytest.mark.parametrize(
+    ("text", "run", "baseline"),
+    [
+        ("baseline: kvm-tuned", {"kvm", "kvm-tuned"}, "kvm-tuned"),
+        ("name: x", {"nohype", "kvm"}, "kvm"),
+        ("name: x", {"xen", "nohype"}, "nohype"),
+        ("no: [yaml", {"xen"}, "xen"),
+        ("", set(), "kvm"),
+    ],
+)
+def test_the_usual_baseline(text: str, run: set[str], baseline: str) -> None:
+    assert usual_baseline(text, run) == baseline
 
 
 def test_missing_file_names_the_nearest_one(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ QUICKSTART = str(repo_root() / "campaigns" / "quickstart.yml")
 def test_validate(inventory: str) -> None:
     done = CliRunner().invoke(app, ["validate", QUICKSTART, "-i", inventory])
     assert done.exit_code == 0, done.output
-    assert "is right: 1 hosts x 2 stacks x 2 boots = 4 blocks of 6 trials" in done.stdout
+    assert "is right: 1 host x 3 stacks x 2 boots = 6 blocks of 6 trials" in done.stdout
 
 
 def test_plan_is_decided_by_the_seed(inventory: str) -> None:
@@ -53,7 +53,7 @@ def test_plan_is_decided_by_the_seed(inventory: str) -> None:
 
 def test_a_wrong_file_is_refused_before_anything_is_started(inventory: str, tmp_path: Path) -> None:
     path = tmp_path / "wrong.yml"
-    path.write_text(Path(QUICKSTART).read_text().replace("kvm-tuned]", "kvm-toned]"))
+    path.write_text(Path(QUICKSTART).read_text().replace("kvm-tuned,", "kvm-toned,"))
     done = CliRunner().invoke(app, ["run", str(path), "-i", inventory])
     assert isinstance(done.exception, InputError)
     assert "stacks[1]: unknown stack 'kvm-toned'; did you mean 'kvm-tuned'?" in str(done.exception)

@@ -3,17 +3,19 @@
 import io
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from harness.cli.exits import exits_table, rates, totals
+from harness.cli.exits import Sort, exits_table, only, rate_lines, rates, totals
+from harness.cli.guest import guests_table
 from harness.cli.ssh_config import guest_config, host_config
 from harness.errors import InputError
 from harness.exits.model import ExitReading
 from harness.guests.image import GuestImage
-from harness.guests.model import Guest
+from harness.guests.model import Engagement, Guest
 from harness.hosts.model import Host
 from harness.results.model import ExitCount, Fidelity
 
@@ -53,15 +55,32 @@ def test_a_path_cannot_add_options(tmp_path: Path) -> None:
         host_config(tmp_path, _host(Path('/x"\nProxyCommand evil')))
 
 
+def test_guests_are_listed_with_what_became_of_those_without_hypervisor() -> None:
+    dead = Engagement("killed", "", "exit", 0, "ioio", "0x0", "0x0", "0xffffffff8103c2b0")
+    found = {
+        "host1": (
+            GUEST,
+            replace(GUEST, name="g2", stack="nohype", engagement=Engagement("disengaged")),
+            replace(GUEST, name="g3", stack="nohype", engagement=dead),
+        )
+    }
+    stream = io.StringIO()
+    Console(file=stream, width=160).print(guests_table(found))
+    rows = {line.split()[1]: " ".join(line.split()) for line in stream.getvalue().splitlines()}
+    assert "running - 10.79.1.10" in rows["g1"]
+    assert "running disengaged 10.79.1.10" in rows["g2"]
+    assert "running killed: ioio at RIP 0xffffffff8103c2b0 10.79.1.10" in rows["g3"]
+
+
 BEFORE = ExitReading(10.0, 0, {"g1": (ExitCount(0, "hlt", 100), ExitCount(1, "hlt", 50))})
 NOW = ExitReading(
     12.0, 0, {"g1": (ExitCount(0, "hlt", 110), ExitCount(1, "hlt", 60), ExitCount(0, "npf", 4)), "g2": ()}
 )
 
 
-def _text(reading: ExitReading, before: ExitReading | None) -> str:
+def _text(reading: ExitReading, before: ExitReading | None, sort: Sort = Sort.RATE) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=100).print(exits_table(reading, before, "host1"))
+    Console(file=stream, width=100).print(exits_table(reading, before, "host1", sort))
     return stream.getvalue()
 
 
@@ -74,13 +93,38 @@ def test_totals_and_rates() -> None:
 def test_table_has_sums_and_rates() -> None:
     rows = [line.split() for line in _text(NOW, BEFORE).splitlines()]
     assert ["g1", "all", "174", "12.0"] in rows
-    assert ["hlt", "170", "10.0"] in rows
+    assert ["hlt", "170", "97.7", "10.0"] in rows
     assert ["g2", "all", "0", "0.0"] in rows
+    assert "VM exits on host1: 12.0 exits/s" in _text(NOW, BEFORE)
 
 
 def test_table_without_rates_and_guests() -> None:
-    assert ["hlt", "150"] in [line.split() for line in _text(BEFORE, None).splitlines()]
-    assert "no guests" in _text(ExitReading(1.0, 0, {}), None)
+    assert ["hlt", "150", "100.0"] in [line.split() for line in _text(BEFORE, None).splitlines()]
+    assert "no such guests" in _text(ExitReading(1.0, 0, {}), None)
+
+
+def _reasons(text: str) -> list[str]:
+    return [word for line in text.splitlines() for word in line.split() if word in ("hlt", "npf", "msr")]
+
+
+def test_reasons_are_sorted_by_rate_or_by_total_and_quiet_guests_are_one_line() -> None:
+    many, few = ExitCount(0, "hlt", 900), ExitCount(0, "npf", 10)
+    before = ExitReading(1.0, 0, {"done": (replace(many, reason="msr"),), "g1": (many, few)})
+    after = replace(
+        before, taken_at=2.0, guests={**before.guests, "g1": (replace(many, count=901), replace(few, count=50))}
+    )
+    assert _reasons(_text(after, before)) == ["npf", "hlt"]
+    assert _reasons(_text(after, before, Sort.EXITS)) == ["hlt", "npf"]
+    names = [line.split()[0] for line in _text(after, before).splitlines() if " all " in line]
+    assert names == ["g1", "done"]
+    assert _reasons(_text(after, None)) == ["msr", "hlt", "npf"]  # nobody knows yet who is quiet
+    assert rate_lines(after, before) == ["g1 41.0/s: npf 40.0, hlt 1.0"]
+
+
+def test_guests_are_chosen_by_pattern() -> None:
+    reading = ExitReading(1.0, 3, {"web1": (), "web2": (), "db": ()})
+    assert only(reading, "web*") == ExitReading(1.0, 3, {"web1": (), "web2": ()})
+    assert only(reading, "*") == reading
 
 
 def test_lost_exits_are_shown() -> None:

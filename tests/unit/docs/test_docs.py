@@ -1,21 +1,28 @@
 """The documentation's examples are valid, its links lead somewhere, and its tables name every command and key."""
 
 import re
+import subprocess
 
 import pytest
 import yaml
 
 from harness.campaign.spec import CampaignSpec, Deadlines, GuestSize, WorkloadUse
-from harness.cli import campaign, exits, guest, hosts, image, rack, results
+from harness.cli import campaign, exits, guest, hosts, image, kernel, metrics, nightly, rack, results
 from harness.config import FileModel, validate
-from harness.hosts.variables import BmcVariables, HostVariables
+from harness.hosts.variables import BmcVariables, ExporterWeb, HostVariables
+from harness.nightly.spec import Mail, NightlySpec, Notify, Webhook
 from harness.paths import repo_root
 from harness.rack.description import HostDescription, RackDescription
 from harness.workloads.spec import Metric, Needs, Parse, Workload
 
 ROOT = repo_root()
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-KINDS = ((("boots", "stacks"), CampaignSpec), (("command", "metrics"), Workload), (("deterministic",), RackDescription))
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "kernel").glob("*.md")]
+KINDS = (
+    (("boots", "stacks"), CampaignSpec),
+    (("command", "metrics"), Workload),
+    (("deterministic",), RackDescription),
+    (("at",), NightlySpec),
+)
 MADE_LATER = {"docs/img/report.png"}  # a picture of a real run
 
 
@@ -60,6 +67,9 @@ GROUPS = {
     "guest": guest,
     "hosts": hosts,
     "image": image,
+    "kernel": kernel,
+    "metrics": metrics,
+    "nightly": nightly,
     "rack": rack,
     "results": results,
 }
@@ -74,7 +84,7 @@ def test_every_command_of_a_group_is_listed(name):
         assert f"`{name} {word}" in listed
 
 
-@pytest.mark.parametrize("single", ["compare", "report", "doctor", "hosts", "provision", "quickstart"])
+@pytest.mark.parametrize("single", ["compare", "report", "serve", "doctor", "hosts", "provision", "quickstart"])
 def test_every_single_command_is_listed(single):
     assert f"| `{single}" in page("reference/cli.md")
 
@@ -92,8 +102,13 @@ def test_every_single_command_is_listed(single):
         ("reference/workload-file.md", Parse, ""),
         ("reference/rack-file.md", RackDescription, ""),
         ("reference/rack-file.md", HostDescription, ""),
+        ("how-to/nightlies.md", NightlySpec, ""),
+        ("how-to/nightlies.md", Notify, "notify."),
+        ("how-to/nightlies.md", Mail, ""),
+        ("how-to/nightlies.md", Webhook, ""),
         ("how-to/own-hosts.md", HostVariables, ""),
         ("how-to/own-hosts.md", BmcVariables, ""),
+        ("how-to/own-hosts.md", ExporterWeb, ""),
     ],
 )
 def test_every_key_is_explained(name, model, start):
@@ -103,8 +118,19 @@ def test_every_key_is_explained(name, model, start):
             assert re.search(rf"[`{{]{re.escape(start + (found.alias or key))}\b", text), key
 
 
-def test_every_metric_of_the_exporter_is_listed():
-    source = (ROOT / "harness/onhost/exporter.py").read_text(encoding="utf-8")
-    listed = page("reference/metrics.md")
-    for kind, name in re.findall(r'(Counter|Gauge)MetricFamily\(\s*"(nohype_\w+)"', source):
-        assert f"`{name}_total`" in listed if kind == "Counter" else f"`{name}`" in listed
+def test_the_lines_a_disengaged_guest_can_reach_are_those_of_the_patch():
+    text = page("explanation/nohype.md")
+    (command,) = re.findall(r"^```sh\n(sed .*)\n```$", text, re.M)
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"is {done.stdout.strip()} statements" in text
+
+
+@pytest.mark.parametrize("patch", sorted((ROOT / "kernel/patches").glob("*/*.patch")), ids=lambda path: path.name[:4])
+def test_the_kernels_page_has_each_patchs_size(patch):
+    text = patch.read_text(encoding="utf-8", errors="replace")
+    (found,) = re.findall(r"^ (\d+) files? changed(.*)$", text, re.M)
+    lines = [f"{sign}{n}" for n, sign in re.findall(r"(\d+) \w+\(([+-])\)", found[1])]
+    (row,) = re.findall(
+        rf"^\| {patch.name[:4]} .*\| (.*) \| (.*) \|$", (ROOT / "kernel/README.md").read_text("utf-8"), re.M
+    )
+    assert row == (found[0], " ".join(lines))

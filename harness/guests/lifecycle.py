@@ -89,14 +89,7 @@ def await_ssh(session: HostSession, guest: Guest, seconds: float) -> float:
             return True
         if time.monotonic() - looked >= _LOOK_SECONDS:
             looked = time.monotonic()
-            now = look(session, guest)
-            if now.state != "running" or now.engagement.death:
-                how = f" ({now.engagement.death})" if now.engagement.death else ""
-                raise GuestError(
-                    f"guest {guest.name!r} ended before SSH answered{how}{console_tail(session, guest)}",
-                    where=session.host_name,
-                    fix=f"its console's log is {guest.console} on the host",
-                )
+            _check_runs(session, guest)
         return False
 
     try:
@@ -111,6 +104,18 @@ def await_ssh(session: HostSession, guest: Guest, seconds: float) -> float:
     waited = time.monotonic() - start
     check_disengaged(session, guest)
     return waited
+
+
+def _check_runs(session: HostSession, guest: Guest) -> None:
+    """Raises GuestError, with how it ended and the console's last lines, where nothing can be awaited any more."""
+    now = look(session, guest)
+    if now.state != "running" or now.engagement.death:
+        how = f" ({now.engagement.death})" if now.engagement.death else ""
+        raise GuestError(
+            f"guest {guest.name!r} ended before SSH answered{how}{console_tail(session, guest)}",
+            where=session.host_name,
+            fix=f"its console's log is {guest.console} on the host",
+        )
 
 
 def look(session: HostSession, guest: Guest) -> Guest:
@@ -140,10 +145,28 @@ def _why_engaged(now: Engagement) -> str:
 
 
 def connect(session: HostSession, guest: Guest, image: GuestImage, timeout: float = 30) -> HostSession:
-    """A session in the guest, through its host, as root; the guest's host key must be its image's."""
-    return session.jump(
-        guest.address, user="root", private_key=image.private_key, host_keys=image.host_keys, timeout=timeout
-    )
+    """A session in the guest, through its host, as root; the guest's host key must be its image's.
+
+    A guest that hangs up on a login is asked again while it runs, for `timeout` seconds. Raises GuestError, with the
+    console's last lines, when that has not helped.
+    """
+    failures = []
+
+    def login() -> HostSession | None:
+        try:
+            return session.jump(
+                guest.address, user="root", private_key=image.private_key, host_keys=image.host_keys, timeout=timeout
+            )
+        except GuestError as error:
+            failures.append(error)
+            _check_runs(session, guest)
+            return None
+
+    try:
+        return until(login, seconds=timeout, what="a login", interval=0.5)
+    except DeadlineError:
+        last = failures[-1]
+        raise GuestError(f"{last.what}{console_tail(session, guest)}", where=last.where, fix=last.fix) from None
 
 
 def console_tail(session: HostSession, guest: Guest, lines: int = 5) -> str:

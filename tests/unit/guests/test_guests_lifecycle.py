@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from harness.errors import GuestError
 from harness.guests import lifecycle
+from harness.guests.image import GuestImage
 from harness.guests.model import Engagement, Guest
 
 CREATED = Guest(
@@ -27,9 +29,10 @@ class Session:
 
     host_name = "rack1"
 
-    def __init__(self, *guests: Guest, answers: bool = True) -> None:
+    def __init__(self, *guests: Guest, answers: bool = True, hangs_up: int = 0) -> None:
         self._guests = guests
         self._answers = answers
+        self._hangs_up = hangs_up  # on that many logins
         self.asked: list[tuple[str, ...]] = []
 
     def agent(self, *words: str, **_: object) -> object:
@@ -39,6 +42,12 @@ class Session:
 
     def tcp_open(self, *_: object, **__: object) -> bool:
         return self._answers
+
+    def jump(self, address: str, **_: object) -> str:
+        if self._hangs_up:
+            self._hangs_up -= 1
+            raise GuestError("the guest does not answer: transport shut down", where=f"rack1/{address}")
+        return f"session in {address}"
 
     def run(self, *_: object, **__: object) -> Any:
         return SimpleNamespace(exit_code=0, stdout="guest-boot: leaves its hypervisor\n")
@@ -92,3 +101,24 @@ def test_a_kill_that_was_asked_for_is_told_as_such() -> None:
     assert lifecycle.kill(session, "g1").engagement.death == "killed (asked): nmi at RIP 0xffffffff8103c2b0"  # type: ignore[arg-type]
     assert session.asked == [("guest", "kill", "g1")]
     assert Engagement("killed", cause="torn down").death == "killed (torn down): no VM exit recorded"
+
+
+IMAGE = GuestImage("abc", Path("/image"), "6.12", ("ssh-ed25519 AAAA",), Path("/key"))
+
+
+def test_a_guest_that_hangs_up_on_a_login_is_asked_again() -> None:
+    session = Session(ORDINARY, hangs_up=2)
+    assert lifecycle.connect(session, ORDINARY, IMAGE) == "session in 10.79.1.10"  # type: ignore[arg-type, comparison-overlap]
+
+
+@pytest.mark.parametrize(
+    ("now", "timeout", "message"),
+    [
+        (ORDINARY, 0.1, r"does not answer: transport shut down; .*last lines: guest-boot: leaves"),
+        (replace(ORDINARY, state="stopped"), 60, r"guest 'g1' ended before SSH answered; .*last lines: guest-boot"),
+        (KILLED, 60, r"guest 'g1' ended before SSH answered \(killed: msr at RIP"),
+    ],
+)
+def test_one_that_goes_on_hanging_up_or_has_ended_is_given_up(now: Guest, timeout: float, message: str) -> None:
+    with pytest.raises(GuestError, match=message):
+        lifecycle.connect(Session(now, hangs_up=1000), CREATED, IMAGE, timeout)  # type: ignore[arg-type]

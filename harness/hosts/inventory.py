@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,8 +103,15 @@ class _Answer:
 
 
 def _ask_ansible(path: Path) -> _Answer:
+    # Ansible's own place for temporary files is in the home, which a service cannot write to.
+    with tempfile.TemporaryDirectory(prefix="nohype-inventory-") as temporary:
+        return _answer(path, temporary)
+
+
+def _answer(path: Path, temporary: str) -> _Answer:
     environment = {
         **os.environ,
+        "ANSIBLE_LOCAL_TEMP": temporary,
         "ANSIBLE_INVENTORY_UNPARSED_FAILED": "true",
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
         "ANSIBLE_NOCOLOR": "true",

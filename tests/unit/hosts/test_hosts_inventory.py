@@ -78,6 +78,11 @@ def test_ansible_decides_what_a_host_is(tmp_path: Path) -> None:
             inventory.select(pattern)
 
 
+def test_a_home_that_cannot_be_written_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/dev/null")  # services have theirs read-only
+    assert [host.name for host in load_inventory(write(tmp_path, GOOD)).hosts] == ["r630", "r760-1", "r760-2"]
+
+
 def test_all_that_is_wrong_with_a_host_is_told_with_its_lines(tmp_path: Path) -> None:
     write(tmp_path, "nohype_hugepages_2m: many\n", "group_vars/all.yml")
     path = write(

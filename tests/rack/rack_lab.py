@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.hosts.inventory import load_inventory
 from harness.hosts.model import Host
-from harness.paths import repo_root
+from harness.paths import cache_dir, repo_root
 
 HOST = "rack1"
 STACKS = ("kvm", "kvm-tuned", "nohype")  # of the campaigns
@@ -39,10 +39,12 @@ class Nohype:
     """The command line, with a state folder of its own."""
 
     state: Path
+    home: str = ""  # "": whoever runs the tests'
 
     @property
     def environment(self) -> Mapping[str, str]:
-        return {**os.environ, "NOHYPE_STATE": str(self.state), "COLUMNS": "160"}
+        own = {"NOHYPE_STATE": str(self.state), "NOHYPE_CACHE": str(cache_dir()), "COLUMNS": "160"}
+        return {**os.environ, **own, **({"HOME": self.home} if self.home else {})}
 
     @property
     def argv(self) -> list[str]:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -68,15 +69,19 @@ def exported(nohype: Nohype, campaign: str, folder: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def campaign(provisioned: Nohype, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The results of SMALL, whose controller was killed after its first trial and then resumed."""
+    """The results of SMALL, whose controller was killed after its first trial and then resumed.
+
+    Without a home that could be written: the controller of nightlies has none.
+    """
+    unattended = replace(provisioned, home="/dev/null")
     folder = tmp_path_factory.mktemp("campaign")
     file = folder / "small.yml"
     file.write_text(SMALL)
-    with provisioned.started("campaign", "run", file) as first:
+    with unattended.started("campaign", "run", file) as first:
         await_line(first, r"✓ .*: boot ")
     interrupted: Any = provisioned.json("campaign", "list")
     assert [each["status"] for each in interrupted] == ["interrupted"]
-    outcome: Any = provisioned.json("campaign", "resume")
+    outcome: Any = unattended.json("campaign", "resume")
     assert outcome["disagreements"] == []
     return exported(provisioned, outcome["campaign_id"], folder)
 

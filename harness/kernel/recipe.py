@@ -58,7 +58,7 @@ def chosen() -> KernelRecipe:
 
 
 def full(home: Path | None = None) -> KernelRecipe:
-    """The kernel of real hosts: Debian's configuration, with all of its drivers."""
+    """The kernel of real hosts: Debian's configuration, with the drivers of servers."""
     builder = RootRecipe(name="kernel-packager", packages=(*_TOOLS, *_PACKAGING))
     fragment = _fragment(home, "full")
     return KernelRecipe("kernel-package", builder, _DEBIANS_CONFIG, "full", fragment, patches(home))

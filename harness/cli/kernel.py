@@ -46,7 +46,7 @@ def package(as_json: JsonOption = False) -> None:
     """Build Debian packages of the kernel for real hosts: Debian's configuration, kernel/configs/full.config over it.
 
     Needs root, 20 GB and, with the drivers of all servers, an hour or two. Install the linux-image package on a host
-    (apt install ./FILE) and name its release in the inventory: nohype_kernel_release.
+    (apt install --reinstall ./FILE) and name its release in the inventory: nohype_kernel_release.
     """
     from harness.kernel.build import package as package_kernel
 

@@ -159,21 +159,27 @@ def run(
 
 @app.command("list")
 def list_command(
-    nightly: NightlyArgument = None,
+    nightly: Annotated[
+        str | None, typer.Argument(metavar="[NIGHTLY]", help="Its name. Default: all.", show_default=False)
+    ] = None,
     last: Annotated[int, typer.Option("--last", metavar="N", min=1, help="How many nights to show.")] = 30,
     json: JsonOption = False,
 ) -> None:
     """Show the past nights, the latest first, missed ones too, and when the next one is due.
 
-    Example: nohype nightly list --json | jq '.nights[0].status'
+    Example: nohype nightly list --json | jq '.[0].nights[0].status'
     """
     from harness.cli.nightly_tables import nights_document, nights_view
+    from harness.nightly.presence import find_nightlies
+    from harness.results.store import Store
 
-    with opened(nightly) as (store, record):
-        document = nights_document(store, record, datetime.now(UTC), last)
+    with Store() as store:
+        now = datetime.now(UTC)
+        documents = [nights_document(store, record, now, last) for record in find_nightlies(store, nightly)]
     if json:
-        print_json(document)
-    else:
+        print_json(documents)
+        return
+    for document in documents:
         out.print(nights_view(document))
 
 

@@ -95,7 +95,8 @@ def nights_view(document: dict[str, object]) -> RenderableType:
     next_one = document["next"]
     assert isinstance(next_one, datetime)
     foot = Text(f"next night: {next_one:%Y-%m-%d %H:%M} UTC; {running}", "dim" if process is not None else "yellow")
-    return Group(table, foot) if nights else Group(Text("no night was due yet"), foot)
+    head = Text.assemble((str(document["nightly"]), "bold"), f", campaign {document['campaign']}")
+    return Group(head, table if nights else Text("no night was due yet"), foot)
 
 
 def trend_view(

@@ -23,21 +23,28 @@ def node() -> str:
     return platform.node() or "localhost"
 
 
-def find_nightly(store: Store, name: str | None) -> NightlyRecord:
-    """The installed nightly of that name; None is the only one. Raises InputError, UnavailableError."""
+def find_nightlies(store: Store, name: str | None) -> tuple[NightlyRecord, ...]:
+    """The installed nightly of that name, all for None; never none. Raises InputError, UnavailableError."""
     installed = {record.name: record for record in store.nightlies() if record.removed_at is None}
-    if name in installed:
-        return installed[name]
     if not installed:
         raise UnavailableError(
             "no nightly is installed", where=store.name, fix="install one: nohype nightly install FILE"
         )
-    if name is None and len(installed) == 1:
-        return next(iter(installed.values()))
-    known = ", ".join(installed)
     if name is None:
-        raise InputError("which nightly?", where="NIGHTLY", fix=f"installed: {known}")
-    raise InputError(f"no nightly {name!r}{nearest(name, installed)}", where="NIGHTLY", fix=f"installed: {known}")
+        return tuple(installed.values())
+    if name not in installed:
+        fix = f"installed: {', '.join(installed)}"
+        raise InputError(f"no nightly {name!r}{nearest(name, installed)}", where="NIGHTLY", fix=fix)
+    return (installed[name],)
+
+
+def find_nightly(store: Store, name: str | None) -> NightlyRecord:
+    """The installed nightly of that name; None is the only one. Raises InputError, UnavailableError."""
+    found = find_nightlies(store, name)
+    if len(found) > 1:
+        names = ", ".join(record.name for record in found)
+        raise InputError("which nightly?", where="NIGHTLY", fix=f"installed: {names}")
+    return found[0]
 
 
 def controller() -> int | None:

@@ -117,7 +117,7 @@ def test_nights_measure_and_find_what_got_worse_until_it_is_acknowledged(nights:
     assert nohype("nightly", "ack", change["id"], "--note", "known").returncode == 0
     assert nohype("nightly", "trend").returncode == 0
     assert nights.run().returncode == 0
-    listed = json.loads(nohype("nightly", "list", "--json").stdout)
+    (listed,) = json.loads(nohype("nightly", "list", "--json").stdout)
     assert [one["status"] for one in listed["nights"]] == ["ok", "regressed", *["ok"] * 3]
     digest = nohype("nightly", "digest", "--html")
     assert digest.stdout.startswith("<!doctype html>")
@@ -155,7 +155,7 @@ def test_a_killed_night_is_gone_on_with_and_measures_nothing_twice(nights: Night
     assert nights.run(kill_after=12).returncode == -signal.SIGKILL
     (night,) = nights.all()
     assert (night.status, bool(night.campaign_id)) == (NightStatus.RUNNING, True)
-    listed = json.loads(nights.laboratory.nohype("nightly", "list", "--json").stdout)
+    (listed,) = json.loads(nights.laboratory.nohype("nightly", "list", "--json").stdout)
     assert listed["nights"][0]["status"] == "interrupted"
     done = nights.run()
     assert done.returncode == 0, done.stderr

@@ -60,7 +60,7 @@ def test_what_is_installed_is_listed_with_its_next_night_and_what_was_missed(
     assert (record.campaign, record.campaign_file) == ("nightly", str(files / "campaign.yml"))
     store.set_nightly(replace(record, installed_at=datetime.now(UTC) - timedelta(days=3)))
     code, out, _ = nohype(capsys, "nightly", "list", "--json")
-    document = json.loads(out)
+    (document,) = json.loads(out)
     assert (code, document["controller"]) == (0, None)
     assert datetime.fromisoformat(document["next"]) > datetime.now(UTC)
     assert [one["status"] for one in document["nights"]].count("missed") >= 2
@@ -71,6 +71,21 @@ def test_what_is_installed_is_listed_with_its_next_night_and_what_was_missed(
     assert nohype(capsys, "nightly", "uninstall")[0] == 0
     code, _, err = nohype(capsys, "nightly", "list")
     assert (code, "no nightly is installed" in err) == (3, True)
+
+
+def test_all_nightlies_are_listed_and_other_commands_ask_which(
+    files: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files / "other.yml").write_text(SPEC.replace("name: n\n", "name: other\n"))
+    for file in ("file.yml", "other.yml"):
+        words = ("nightly", "install", str(files / file), "-i", str(files / "inventory.yml"), "--no-service")
+        assert nohype(capsys, *words)[0] == 0
+    code, out, _ = nohype(capsys, "nightly", "list")
+    assert (code, "n, campaign nightly" in out, "other, campaign nightly" in out) == (0, True, True), out
+    code, out, _ = nohype(capsys, "nightly", "list", "other", "--json")
+    assert [one["nightly"] for one in json.loads(out)] == ["other"]
+    code, _, err = nohype(capsys, "nightly", "trend")
+    assert (code, "which nightly?" in err, "installed: n, other" in err) == (2, True, True), err
 
 
 @pytest.mark.parametrize(

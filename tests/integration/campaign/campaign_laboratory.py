@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +14,13 @@ from harness.results.store import Store
 from harness.wait import until
 
 HERE = Path(__file__).parent
+NOHYPE = (sys.executable, "-c", "from harness.cli import main; main()")
 # Makes its counter longer by 3, takes a moment, prints a figure.
 COUNTING = r"""
 name: NAME
 title: Counting
 description: For tests.
-command: [sh, -c, 'printf xxx >>"$COUNTER"; sleep SECONDS; printf "figure: 42\n"']
+command: [sh, -c, 'printf xxx >>"$COUNTER"; MOMENT; printf "figure: 42\n"']
 metrics:
   - {name: figure, unit: "1", direction: higher, parse: {regex: 'figure: (\d+)'}}
 """
@@ -51,11 +54,11 @@ class Laboratory:
     state: Path
     file: Path
 
-    def workloads(self, seconds: float = 0.05) -> None:
-        """Write the workload files; a trial takes so long."""
+    def workloads(self, moment: str = "sleep 0.05") -> None:
+        """Write the workload files; `moment` is what a trial's program waits for."""
         (self.root / "workloads").mkdir(parents=True, exist_ok=True)
         for name in ("one", "two"):
-            text = COUNTING.replace("NAME", name).replace("SECONDS", str(seconds))
+            text = COUNTING.replace("NAME", name).replace("MOMENT", moment)
             (self.root / "workloads" / f"{name}.yml").write_text(text)
         (self.root / "workloads" / "boot.yml").write_text(BOOT)
 
@@ -77,6 +80,16 @@ class Laboratory:
         until(lambda: len(self.calls("run")) >= runs, seconds=60, what=f"run {runs}", interval=0.01)
         return process, campaign
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No trial of a workload comes to its end within the block, however slow what happens there is."""
+        gate = self.root / "gate"
+        self.workloads(f"until [ -e {gate} ]; do sleep 0.05; done")
+        try:
+            yield
+        finally:
+            gate.touch()
+
     def run(self, *campaign: str, **options: object) -> subprocess.CompletedProcess[str]:
         """A controller to its end."""
         process = self.controller(*campaign, **options)
@@ -85,8 +98,12 @@ class Laboratory:
 
     def nohype(self, *words: str) -> subprocess.CompletedProcess[str]:
         """The command line itself."""
-        argv = [sys.executable, "-c", "from harness.cli import main; main()", *words]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run([*NOHYPE, *words], capture_output=True, text=True, timeout=120, check=False)
+
+    def command(self, *words: str) -> subprocess.Popen[str]:
+        """The command line, which goes on beside the test."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen([*NOHYPE, *words], stdout=pipe, stderr=pipe, text=True)
 
     def store(self) -> Store:
         return Store()

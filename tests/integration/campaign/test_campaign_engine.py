@@ -147,8 +147,9 @@ def test_killed_at_any_moment(laboratory: Laboratory) -> None:
 
 
 def test_ctrl_c_stops_after_cleaning_up_and_the_campaign_can_be_resumed(laboratory: Laboratory) -> None:
-    process, campaign = laboratory.under_way(runs=3)
-    process.send_signal(signal.SIGINT)
+    with laboratory.held():
+        process, campaign = laboratory.under_way(runs=1)
+        process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert json.loads(out)["status"] == "interrupted"
@@ -281,10 +282,11 @@ def test_a_full_disk_under_the_artifacts_fails_trials_and_the_campaign_goes_on(l
 
 
 def test_a_store_that_fails_halts_the_campaign_which_can_be_resumed(laboratory: Laboratory) -> None:
-    process, campaign = laboratory.under_way(runs=2)
-    with sqlite3.connect(laboratory.state / "results.sqlite", timeout=30) as database:
-        database.execute("ALTER TABLE trials RENAME TO hidden")
-    database.close()
+    with laboratory.held():
+        process, campaign = laboratory.under_way(runs=1)
+        with sqlite3.connect(laboratory.state / "results.sqlite", timeout=30) as database:
+            database.execute("ALTER TABLE trials RENAME TO hidden")
+        database.close()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "the results store failed: no such table: trials" in err
@@ -298,12 +300,12 @@ def test_a_store_that_fails_halts_the_campaign_which_can_be_resumed(laboratory: 
 
 
 def test_a_second_controller_is_refused(laboratory: Laboratory) -> None:
-    laboratory.workloads(seconds=1)
-    process, campaign = laboratory.under_way(runs=1)
-    second = laboratory.run(campaign)
-    assert second.returncode == 3
-    assert f"the campaign is being run by process {process.pid}" in second.stderr
-    process.send_signal(signal.SIGTERM)  # as polite as Ctrl-C
+    with laboratory.held():
+        process, campaign = laboratory.under_way(runs=1)
+        second = laboratory.run(campaign)
+        assert second.returncode == 3
+        assert f"the campaign is being run by process {process.pid}" in second.stderr
+        process.send_signal(signal.SIGTERM)  # as polite as Ctrl-C
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert laboratory.running_guests() == []
@@ -334,11 +336,14 @@ def test_a_host_held_by_a_dead_campaign_is_named(laboratory: Laboratory) -> None
 
 
 def test_a_running_campaign_is_cancelled_between_trials(laboratory: Laboratory) -> None:
-    laboratory.workloads(seconds=0.5)
-    process, campaign = laboratory.under_way(runs=2)
-    done = laboratory.nohype("campaign", "cancel")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{campaign} is cancelled; its results stay: nohype compare {campaign}\n"
+    with laboratory.held():
+        process, campaign = laboratory.under_way(runs=1)
+        cancelling = laboratory.command("campaign", "cancel")
+        with laboratory.store() as store:
+            until(lambda: store.notes(campaign, NoteKind.CANCEL), seconds=60, what="the wish to cancel")
+    told, _ = cancelling.communicate(timeout=60)
+    assert cancelling.returncode == 0
+    assert told == f"{campaign} is cancelled; its results stay: nohype compare {campaign}\n"
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1, err
     assert json.loads(out)["status"] == "cancelled"

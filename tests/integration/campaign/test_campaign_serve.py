@@ -70,13 +70,13 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 
 def test_a_page_follows_a_running_campaign_by_itself(laboratory: Laboratory, base: str, browser: Browser) -> None:
-    laboratory.workloads(seconds=0.5)
-    process, campaign = laboratory.under_way(runs=1)
-    browser.open(f"{base}/campaigns/{campaign}")
-    browser.ask("window.marked = true")
-    text = browser.ask("document.querySelector('main').innerText")
-    assert "running" in text
-    assert "alpha" in text
+    with laboratory.held():
+        process, campaign = laboratory.under_way(runs=1)
+        browser.open(f"{base}/campaigns/{campaign}")
+        browser.ask("window.marked = true")
+        text = browser.ask("document.querySelector('main').innerText")
+        assert "running" in text
+        assert "alpha" in text
     # It ends as a page of a campaign that has ended, without having been loaded anew.
     ended = f"document.querySelector('main').innerText.includes('{TRIALS} of {TRIALS} trials, none failed')"
     until(lambda: browser.ask(ended), seconds=120, what="end", interval=0.2)
@@ -113,10 +113,10 @@ def test_pages_are_for_all_screens_and_readers(laboratory: Laboratory, base: str
 def test_without_scripts_a_running_campaigns_page_is_loaded_anew(
     laboratory: Laboratory, base: str, browser: Browser
 ) -> None:
-    laboratory.workloads(seconds=2)
-    process, campaign = laboratory.under_way(runs=1)
-    browser.send("Emulation.setScriptExecutionDisabled", value=True)
-    browser.open(f"{base}/campaigns/{campaign}")
-    assert browser.ask("document.querySelector('meta[http-equiv=refresh]').content") == "10"
-    process.terminate()
+    with laboratory.held():
+        process, campaign = laboratory.under_way(runs=1)
+        browser.send("Emulation.setScriptExecutionDisabled", value=True)
+        browser.open(f"{base}/campaigns/{campaign}")
+        assert browser.ask("document.querySelector('meta[http-equiv=refresh]').content") == "10"
+        process.terminate()
     process.communicate()

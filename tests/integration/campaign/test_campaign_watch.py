@@ -7,13 +7,10 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 from collections import Counter
 
-from campaign_laboratory import Laboratory
+from campaign_laboratory import NOHYPE, Laboratory
 from test_campaign_engine import TRIALS
-
-NOHYPE = [sys.executable, "-c", "from harness.cli import main; main()"]
 
 
 def test_it_follows_a_running_campaign_to_its_end(laboratory: Laboratory) -> None:
@@ -51,16 +48,15 @@ def test_json_has_every_event_and_the_outcome_last(laboratory: Laboratory) -> No
 
 
 def test_ctrl_c_ends_the_watching_alone(laboratory: Laboratory) -> None:
-    process, _ = laboratory.under_way(runs=1)
-    watcher = subprocess.Popen(
-        [*NOHYPE, "campaign", "watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert watcher.stdout
-    watcher.stdout.readline()
-    watcher.send_signal(signal.SIGINT)
-    _, err = watcher.communicate(timeout=30)
-    assert watcher.returncode == 130
-    assert "goes on" in err
+    with laboratory.held():
+        process, _ = laboratory.under_way(runs=1)
+        watcher = laboratory.command("campaign", "watch")
+        assert watcher.stdout
+        watcher.stdout.readline()
+        watcher.send_signal(signal.SIGINT)
+        _, err = watcher.communicate(timeout=60)
+        assert watcher.returncode == 130, err
+        assert "goes on" in err
     assert process.wait(60) == 0
 
 
@@ -84,9 +80,10 @@ def test_on_a_terminal_it_is_one_screen(laboratory: Laboratory) -> None:
 
 
 def test_it_tells_that_the_controller_died(laboratory: Laboratory) -> None:
-    process, campaign = laboratory.under_way(runs=2)
-    process.kill()
-    process.communicate()
+    with laboratory.held():
+        process, campaign = laboratory.under_way(runs=1)
+        process.kill()
+        process.communicate()
     watched = laboratory.nohype("campaign", "watch", campaign)
     assert watched.returncode == 130
     assert f"next: nohype campaign resume {campaign}" in watched.stdout

@@ -222,12 +222,12 @@ def test_the_controller_runs_a_late_night_and_records_the_missed_ones(nights: Ni
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_night_survives_the_end_of_its_controller(nights: Nights, how: signal.Signals) -> None:
     """SIGTERM stops the night after its trial; SIGKILL leaves it running, and the next controller waits for it."""
-    nights.laboratory.workloads(seconds=1.0)
     due = soon_over()
     nights.install(at=due, installed_at=due - timedelta(minutes=1))
-    daemon = nights.start("daemon")
-    until(lambda: nights.laboratory.calls("run"), seconds=120, what="the first trial")
-    os.kill(daemon.pid, how)
+    with nights.laboratory.held():
+        daemon = nights.start("daemon")
+        until(lambda: nights.laboratory.calls("run"), seconds=120, what="the first trial")
+        os.kill(daemon.pid, how)
     assert daemon.wait(120) == (0 if how is signal.SIGTERM else -how)
     if how is signal.SIGTERM:
         (stopped,) = nights.all()
@@ -282,12 +282,12 @@ def fill(path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system of its own needs root: sudo tests/run")
 def test_a_night_waits_for_room_on_a_full_disk(small_disk: Path, nights: Nights) -> None:
-    nights.laboratory.workloads(seconds=1.0)
     due = soon_over()
     nights.install(at=due, installed_at=due - timedelta(minutes=1))
-    daemon = nights.start("daemon")
-    until(lambda: nights.laboratory.calls("run"), seconds=120, what="the first trial", interval=0.01)
-    fill(small_disk / "filler")
+    with nights.laboratory.held():
+        daemon = nights.start("daemon")
+        until(lambda: nights.laboratory.calls("run"), seconds=120, what="the first trial", interval=0.01)
+        fill(small_disk / "filler")
     assert daemon.stdout
     assert daemon.stderr
     assert any("has ended with status 1" in line for line in daemon.stdout)

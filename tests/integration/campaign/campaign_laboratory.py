@@ -101,9 +101,10 @@ class Laboratory:
         return subprocess.run([*NOHYPE, *words], capture_output=True, text=True, timeout=120, check=False)
 
     def command(self, *words: str) -> subprocess.Popen[str]:
-        """The command line, which goes on beside the test."""
+        """The command line, which goes on beside the test. It hears Ctrl-C even where tests run in the background."""
         pipe = subprocess.PIPE
-        return subprocess.Popen([*NOHYPE, *words], stdout=pipe, stderr=pipe, text=True)
+        argv = ["env", "--default-signal=INT", *NOHYPE, *words]
+        return subprocess.Popen(argv, stdout=pipe, stderr=pipe, text=True)
 
     def store(self) -> Store:
         return Store()

@@ -46,7 +46,7 @@ def install(
     Example: nohype nightly install nightlies/nightly.yml -i my-lab.yml
     """
     from harness.cli.campaign_run import read_campaign
-    from harness.nightly.presence import node
+    from harness.nightly.presence import installed, node
     from harness.nightly.schedule import next_due
     from harness.nightly.service import start_service
     from harness.nightly.spec import load_nightly
@@ -68,8 +68,8 @@ def install(
         removed_at=None,
     )
     with Store() as store:
-        for other in store.nightlies():
-            if other.name == spec.name and other.removed_at is None and other.node != record.node:
+        for other in installed(store):
+            if other.name == spec.name and other.node != record.node:
                 raise InputError(
                     f"a nightly {spec.name!r} is installed on control node {other.node}",
                     where=str(file),
@@ -94,14 +94,14 @@ def uninstall(nightly: NightlyArgument = None) -> None:
 
     A night that is being run comes to its end, unless it is the last nightly's.
     """
-    from harness.nightly.presence import find_nightly, node
+    from harness.nightly.presence import find_nightly, installed_here
     from harness.nightly.service import stop_service
     from harness.results.store import Store
 
     with Store() as store:
         record = find_nightly(store, nightly)
         store.set_nightly(replace(record, removed_at=datetime.now(UTC)))
-        left = [one for one in store.nightlies() if one.removed_at is None and one.node == node()]
+        left = installed_here(store)
     out.print(f"{record.name} is uninstalled")
     if not left and stop_service():
         out.print("the controller's systemd unit is removed")

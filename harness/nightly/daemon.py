@@ -18,11 +18,11 @@ from harness.campaign.at_work import AtWork
 from harness.campaign.run import Stop, Stopped
 from harness.errors import HarnessError
 from harness.nightly.night import is_scheduled, miss, night_record
-from harness.nightly.presence import controlling, node
+from harness.nightly.presence import controlling, installed_here
 from harness.nightly.schedule import Due, cron, night_of, too_late
 from harness.nightly.spec import installed_spec
 from harness.paths import state_dir
-from harness.results.model import NightlyRecord, NightStatus
+from harness.results.model import NightStatus
 from harness.results.store import Store
 
 LOOK_SECONDS = 20.0  # how often the installed nightlies and the clock are looked at
@@ -70,7 +70,7 @@ def _look(night: Callable[[datetime, str], None], tell: Tell) -> None:
     suspended. Asking again and again for all that was due until now finds those nights too, and none twice.
     """
     with Store() as store:
-        here = {record.name: record for record in store.nightlies() if _is_here(record)}
+        here = {record.name: record for record in installed_here(store)}
         there = {one["schedule_name"]: one for one in DBOS.list_schedules()}
         for name in there.keys() - here.keys():
             DBOS.delete_schedule(name)
@@ -93,10 +93,6 @@ def _look(night: Callable[[datetime, str], None], tell: Tell) -> None:
                 tell(f"{name} is due at {spec.at} {spec.zone} on {', '.join(spec.days)}")
             seen = [one.due_at for one in store.nights(name) if is_scheduled(one) and one.ended_at]
             DBOS.backfill_schedule(name, max([record.installed_at, *seen]), datetime.now(UTC))
-
-
-def _is_here(record: NightlyRecord) -> bool:
-    return record.removed_at is None and record.node == node()
 
 
 class _Nights:

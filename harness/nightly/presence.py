@@ -23,19 +23,29 @@ def node() -> str:
     return platform.node() or "localhost"
 
 
+def installed(store: Store) -> tuple[NightlyRecord, ...]:
+    """The nightlies that are installed, on whatever control node."""
+    return tuple(record for record in store.nightlies() if record.removed_at is None)
+
+
+def installed_here(store: Store) -> tuple[NightlyRecord, ...]:
+    """Those of this control node."""
+    return tuple(record for record in installed(store) if record.node == node())
+
+
 def find_nightlies(store: Store, name: str | None) -> tuple[NightlyRecord, ...]:
     """The installed nightly of that name, all for None; never none. Raises InputError, UnavailableError."""
-    installed = {record.name: record for record in store.nightlies() if record.removed_at is None}
-    if not installed:
+    known = {record.name: record for record in installed(store)}
+    if not known:
         raise UnavailableError(
             "no nightly is installed", where=store.name, fix="install one: nohype nightly install FILE"
         )
     if name is None:
-        return tuple(installed.values())
-    if name not in installed:
-        fix = f"installed: {', '.join(installed)}"
-        raise InputError(f"no nightly {name!r}{nearest(name, installed)}", where="NIGHTLY", fix=fix)
-    return (installed[name],)
+        return tuple(known.values())
+    if name not in known:
+        fix = f"installed: {', '.join(known)}"
+        raise InputError(f"no nightly {name!r}{nearest(name, known)}", where="NIGHTLY", fix=fix)
+    return (known[name],)
 
 
 def find_nightly(store: Store, name: str | None) -> NightlyRecord:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from harness.nightly.changes import find_changes
 from harness.nightly.model import Sample
+from harness.nightly.presence import installed
 from harness.nightly.schedule import too_late, unrecorded
 from harness.nightly.spec import installed_spec
 from harness.results.model import NightlyRecord, NightStatus
@@ -27,9 +28,7 @@ def samples(store: Store, now: datetime) -> tuple[Sample, ...]:
     workload/metric. A series without one is absent.
     """
     found: list[Sample] = []
-    for nightly in store.nightlies():
-        if nightly.removed_at is not None:
-            continue
+    for nightly in installed(store):
         label = ("nightly", nightly.name)
         ended = [
             night.ended_at

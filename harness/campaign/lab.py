@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -271,17 +269,10 @@ def open_lab(
 
 
 def prometheus_binary(data: Path) -> list[str]:
-    """The argument list that runs Prometheus: the pinned toolbox's where we are root, else an installed one."""
-    if os.geteuid() == 0:
-        from harness.toolbox.root import toolbox
+    """The argument list that runs Prometheus on that folder."""
+    from harness.toolbox.root import prometheus_program
 
-        return toolbox().command(["prometheus"], binds=[data])
-    installed = shutil.which("prometheus")
-    if installed is None:
-        raise UnavailableError(
-            "there is no Prometheus", where="PATH", fix="apt install prometheus, or run nohype as root (sudo)"
-        )
-    return [installed]
+    return prometheus_program("prometheus", "Prometheus", [data])
 
 
 def _telling(tell: Tell) -> OnEvent:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from prometheus_client.openmetrics.exposition import generate_latest
 
-from harness.errors import HarnessError, InputError, StorageError, UnavailableError
+from harness.errors import HarnessError, InputError, StorageError
 from harness.onhost.catalogue import Family
 from harness.results.model import CampaignRecord
 from harness.results.store import Store
@@ -92,16 +91,9 @@ def backfill(store: Store, record: CampaignRecord, data: Path, promtool: list[st
 
 
 def _promtool(data: Path) -> list[str]:
-    if os.geteuid() == 0:
-        from harness.toolbox.root import toolbox
+    from harness.toolbox.root import prometheus_program
 
-        return toolbox().command(["promtool"], binds=[data])
-    installed = shutil.which("promtool")
-    if installed is None:
-        raise UnavailableError(
-            "there is no promtool", where="PATH", fix="apt install prometheus, or run nohype as root (sudo)"
-        )
-    return [installed]
+    return prometheus_program("promtool", "promtool", [data])
 
 
 def _run(argv: list[str]) -> None:

@@ -6,10 +6,13 @@ comes along so that control machines need no system-wide server.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import UnavailableError
 from harness.toolbox.debian import RootRecipe, inside, root_folder
 from harness.toolbox.process import run
 
@@ -52,6 +55,21 @@ class Toolbox:
 def toolbox() -> Toolbox:
     """The toolbox, built on first use (about a minute)."""
     return Toolbox(root_folder(RECIPE))
+
+
+def prometheus_program(program: str, title: str, binds: Sequence[Path]) -> list[str]:
+    """The argument list that runs a program of Debian's prometheus: the toolbox's where we are root, else an installed.
+
+    `binds` as of Toolbox.command; `title` is what errors call it. Raises UnavailableError where there is none.
+    """
+    if os.geteuid() == 0:
+        return toolbox().command([program], binds)
+    installed = shutil.which(program)
+    if installed is None:
+        raise UnavailableError(
+            f"there is no {title}", where="PATH", fix="apt install prometheus, or run nohype as root (sudo)"
+        )
+    return [installed]
 
 
 def toolbox_ready() -> bool:

@@ -72,7 +72,7 @@ class Progress:
         with self._lock:
             now = datetime.now(UTC)
             lines = [
-                Text.assemble((f"  {name}: ", "bold"), _doing(self._standing, host), (_since(host, now), "dim"))
+                Text.assemble((f"  {name}: ", "bold"), _doing(self._standing, host), (since(host, now), "dim"))
                 for name, host in sorted(self._standing.hosts.items())
                 if host != HostNow()
             ]
@@ -116,5 +116,6 @@ def _doing(standing: Standing, host: HostNow) -> str:
     return f"{block}{host.doing} "
 
 
-def _since(host: HostNow, now: datetime) -> str:
+def since(host: HostNow, now: datetime) -> str:
+    """How long the host has been at what it does; "" where it does nothing that is known."""
     return clock(max((now - host.since).total_seconds(), 0)) if host.since else ""

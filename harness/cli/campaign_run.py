@@ -16,9 +16,11 @@ from harness.cli.common import err, out, step
 from harness.errors import ExitCode, InputError, NotProvisionedError
 
 if TYPE_CHECKING:
+    from harness.campaign.folder import Recorded
     from harness.campaign.register import Outcome
     from harness.campaign.run import Stop
     from harness.campaign.spec import Campaign
+    from harness.hosts.model import Host
     from harness.results.model import CampaignRecord
     from harness.results.store import Store
 
@@ -86,15 +88,13 @@ def execute(store: Store, record: CampaignRecord, inventory: Path | None = None)
     from harness.campaign.run import Run, Stop
     from harness.cli.campaign_progress import Progress
     from harness.guests import image
-    from harness.hosts.inventory import load_inventory
     from harness.kernel.image import for_stacks
 
     if record.status in (DONE, CANCELLED):
         raise InputError(f"the campaign is {record.status}; there is nothing to resume", where=record.id)
     recorded = folders.read(record.id)
     path = inventory or recorded.inventory
-    names = dict.fromkeys(block.host for block in recorded.plan.blocks)
-    hosts = load_inventory(path).select(",".join(names))
+    hosts = _hosts(recorded, path)
     guest_image, kernel = image.current(), for_stacks(recorded.spec.stacks)
     progress, stop = Progress(err, recorded.plan), Stop()
     emit = fan_out(EventLog(recorded.folder / folders.EVENTS).emit, progress.show)
@@ -142,6 +142,14 @@ def interruptible(stop: Stop) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _hosts(recorded: Recorded, inventory: Path) -> tuple[Host, ...]:
+    """The campaign's hosts, as an inventory has them now. Raises InputError where it lacks one."""
+    from harness.hosts.inventory import load_inventory
+
+    names = dict.fromkeys(block.host for block in recorded.plan.blocks)
+    return load_inventory(inventory).select(",".join(names))
+
+
 def abandon(store: Store, campaign_id: str) -> None:
     """End a campaign without a controller for good: its guests, its place in its hosts' queues.
 
@@ -163,13 +171,11 @@ def clear_hosts(campaign_id: str) -> None:
     from harness.campaign.run import guest_tag
     from harness.errors import HarnessError
     from harness.guests import lifecycle
-    from harness.hosts.inventory import load_inventory
     from harness.hosts.ssh import connect
 
     try:
         recorded = folders.read(campaign_id)
-        names = dict.fromkeys(block.host for block in recorded.plan.blocks)
-        hosts = load_inventory(recorded.inventory).select(",".join(names))
+        hosts = _hosts(recorded, recorded.inventory)
     except HarnessError as error:
         err.print(f"[yellow]! its hosts were not cleared: {escape(str(error))}[/yellow]", soft_wrap=True)
         return

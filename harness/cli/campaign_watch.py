@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.campaign.standing import Ended, Standing
-from harness.cli.campaign_progress import Progress, clock, summary, warning
+from harness.cli.campaign_progress import Progress, since, summary, warning
 from harness.cli.common import print_json
 from harness.report.words import number
 from harness.results.model import CampaignRecord, Status
@@ -101,9 +101,8 @@ def _hosts(standing: Standing, now: datetime) -> Table:
     table.columns[3].overflow = "ellipsis"
     table.columns[3].no_wrap = True
     for name, host in sorted(standing.hosts.items()):
-        since = clock(max((now - host.since).total_seconds(), 0)) if host.since else ""
         doing = host.doing or ("-" if host.block else "no block")
-        table.add_row(Text(name), str(host.block or "-"), Text(host.stack or "-"), Text(doing), since)
+        table.add_row(Text(name), str(host.block or "-"), Text(host.stack or "-"), Text(doing), since(host, now))
     return table
 
 

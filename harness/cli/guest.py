@@ -66,8 +66,7 @@ def create(
             raise UnavailableError(f"cannot run stack {chosen.name}: {'; '.join(problems)}", where=host)
         known = lifecycle.list_guests(session)
         lifecycle.check_name(name, known, where=host)
-        running = [guest for guest in known if guest.state == "running"]
-        busy = frozenset(core for guest in running for core in guest.cpus)
+        busy = lifecycle.busy_cores(known)
         spec = chosen.guest_spec(name, vcpus, memory, guest_image.digest, able, busy)
         with step(f"{host}: start guest {name} ({chosen.title})"):
             guest = lifecycle.create(session, spec)

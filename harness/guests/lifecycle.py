@@ -43,6 +43,11 @@ def check_name(name: str, known: Iterable[Guest], where: str) -> None:
             )
 
 
+def busy_cores(known: Iterable[Guest]) -> frozenset[int]:
+    """The host cores that running guests have for themselves."""
+    return frozenset(core for guest in known if guest.state == "running" for core in guest.cpus)
+
+
 def list_guests(session: HostSession) -> tuple[Guest, ...]:
     """Every guest since the host's boot; those that have ended have state "stopped"."""
     return _parse_all(session.agent("guest", "list"), session.host_name)

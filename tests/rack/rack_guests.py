@@ -42,8 +42,7 @@ class RackHost:
 
     def create(self, name: str, *, stack: str = "nohype", vcpus: int = 1) -> Guest:
         """The guest as it is when its SSH answers; one without hypervisor has left it by then."""
-        running = [guest for guest in lifecycle.list_guests(self.session) if guest.state == "running"]
-        busy = frozenset(core for guest in running for core in guest.cpus)
+        busy = lifecycle.busy_cores(lifecycle.list_guests(self.session))
         spec = stacks.get(stack).guest_spec(name, vcpus, GUEST_MIB, self.image.digest, self.facts(), busy)
         guest = lifecycle.create(self.session, spec)
         lifecycle.await_ssh(self.session, guest, BOOT_SECONDS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.errors import UnavailableError
 from harness.guests.model import GuestSpec
 from harness.hosts.model import Capabilities
-from harness.stacks.base import ready_vfs, total_vfs
+from harness.stacks.base import check_memory, ready_vfs, sriov_problems
 from harness.stacks.dedicated import guest_cores
 
 
@@ -45,8 +45,7 @@ class Bare:
                 f"{len(free)} isolated cores and {sum(not vf.guest for vf in vfs)} virtual functions are free",
                 fix="destroy guests, or widen nohype_isolated_cores and nohype_vfs, provision and reboot",
             )
-        if memory_mib > capabilities.memory_mib:
-            raise UnavailableError(f"{memory_mib} MiB wanted, the host has {capabilities.memory_mib} MiB")
+        check_memory(memory_mib, capabilities)
         return GuestSpec(
             name=name,
             stack=self.name,
@@ -63,8 +62,7 @@ class Bare:
         found = []
         if capabilities.cores < 2:
             found.append("it has one core: the host keeps core 0, so the workload needs a second one")
-        if not total_vfs(capabilities):
-            found.append("no NIC can have SR-IOV virtual functions: is SR-IOV on in the firmware's setup?")
+        found += sriov_problems(capabilities)
         if capabilities.stack == self.name and not (guest_cores(capabilities) and ready_vfs(capabilities)):
             found.append(
                 "no isolated core, or no virtual function: provision it again and look at nohype-sriov.service"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from harness.errors import UnavailableError
 from harness.guests.model import GuestSpec
 from harness.hosts.model import Capabilities, VirtualFunction
 
@@ -62,9 +63,23 @@ def kvm_problems(capabilities: Capabilities) -> tuple[str, ...]:
     return ()
 
 
-def total_vfs(capabilities: Capabilities) -> int:
-    """How many virtual functions the host's NICs could have."""
-    return sum(function.total_vfs for function in capabilities.physical_functions)
+def check_cores(vcpus: int, capabilities: Capabilities) -> None:
+    """Raises UnavailableError where floating vCPUs would share the host's cores."""
+    if vcpus > capabilities.cores:
+        raise UnavailableError(f"{vcpus} vCPUs wanted, the host has {capabilities.cores} cores")
+
+
+def check_memory(memory_mib: int, capabilities: Capabilities) -> None:
+    """Raises UnavailableError where the host has less memory than the guest is to have."""
+    if memory_mib > capabilities.memory_mib:
+        raise UnavailableError(f"{memory_mib} MiB wanted, the host has {capabilities.memory_mib} MiB")
+
+
+def sriov_problems(capabilities: Capabilities) -> tuple[str, ...]:
+    """What every stack needs whose guests get virtual functions."""
+    if not any(function.total_vfs for function in capabilities.physical_functions):
+        return ("no NIC can have SR-IOV virtual functions: is SR-IOV on in the firmware's setup?",)
+    return ()
 
 
 def ready_vfs(capabilities: Capabilities) -> tuple[VirtualFunction, ...]:

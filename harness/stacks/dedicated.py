@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.errors import UnavailableError
 from harness.hosts.model import Capabilities
-from harness.stacks.base import HUGEPAGE_KIB, HUGEPAGE_MIB, kvm_problems, ready_vfs, total_vfs
+from harness.stacks.base import HUGEPAGE_KIB, HUGEPAGE_MIB, kvm_problems, ready_vfs, sriov_problems
 
 # Interrupts, timers and the host's own work land on core 0 whatever the boot options say.
 HOST_CORE = 0
@@ -52,8 +52,7 @@ def problems(capabilities: Capabilities, stack: str) -> list[str]:
     found = list(kvm_problems(capabilities))
     if capabilities.cores < 2:
         found.append("it has one core: the host keeps core 0, so guests need a second one")
-    if not total_vfs(capabilities):
-        found.append("no NIC can have SR-IOV virtual functions: is SR-IOV on in the firmware's setup?")
+    found += sriov_problems(capabilities)
     if not capabilities.iommu_groups and booted_with_iommu(capabilities):
         found.append("there are no IOMMU groups: switch VT-d or AMD-Vi on in the firmware's setup")
     if capabilities.stack == stack:

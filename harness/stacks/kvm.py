@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.errors import UnavailableError
 from harness.guests.model import GuestSpec
 from harness.hosts.model import Capabilities
-from harness.stacks.base import kvm_problems
+from harness.stacks.base import check_cores, check_memory, kvm_problems
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,8 @@ class Kvm:
         busy_cores: frozenset[int],  # noqa: ARG002 - vCPUs float, so no core is anybody's
     ) -> GuestSpec:
         """See Stack."""
-        if vcpus > capabilities.cores:
-            raise UnavailableError(f"{vcpus} vCPUs wanted, the host has {capabilities.cores} cores")
-        if memory_mib > capabilities.memory_mib:
-            raise UnavailableError(f"{memory_mib} MiB wanted, the host has {capabilities.memory_mib} MiB")
+        check_cores(vcpus, capabilities)
+        check_memory(memory_mib, capabilities)
         return GuestSpec(
             name=name, stack=self.name, vcpus=vcpus, memory_mib=memory_mib, image=image_digest, nic="bridge"
         )

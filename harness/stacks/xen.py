@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from harness.errors import UnavailableError
 from harness.guests.model import GuestSpec
 from harness.hosts.model import Capabilities
+from harness.stacks.base import check_cores
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,8 @@ class Xen:
         busy_cores: frozenset[int],  # noqa: ARG002 - vCPUs float, so no core is anybody's
     ) -> GuestSpec:
         """See Stack."""
-        if vcpus > capabilities.cores:
-            raise UnavailableError(f"{vcpus} vCPUs wanted, the host has {capabilities.cores} cores")
-        check_memory(memory_mib, capabilities)
+        check_cores(vcpus, capabilities)
+        check_xen_memory(memory_mib, capabilities)
         return GuestSpec(
             name=name,
             stack=self.name,
@@ -57,7 +57,7 @@ XEN_PVH = Xen(
 )
 
 
-def check_memory(memory_mib: int, capabilities: Capabilities) -> None:
+def check_xen_memory(memory_mib: int, capabilities: Capabilities) -> None:
     """Raises UnavailableError where Xen cannot hold the guest now."""
     if capabilities.xen and memory_mib > capabilities.xen.free_mib:
         raise UnavailableError(

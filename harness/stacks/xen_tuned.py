@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from harness.guests.model import GuestSpec
 from harness.hosts.model import Capabilities
-from harness.stacks.base import ready_vfs, total_vfs
+from harness.stacks.base import ready_vfs, sriov_problems
 from harness.stacks.dedicated import check_free_vf, free_cores
-from harness.stacks.xen import check_memory, xen_problems
+from harness.stacks.xen import check_xen_memory, xen_problems
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class XenTuned:
     ) -> GuestSpec:
         """See Stack."""
         cores = free_cores(vcpus, capabilities.isolated, busy_cores, "cores")
-        check_memory(memory_mib, capabilities)
+        check_xen_memory(memory_mib, capabilities)
         check_free_vf(capabilities, "pciback")
         return GuestSpec(
             name=name,
@@ -49,8 +49,7 @@ class XenTuned:
     def problems(self, capabilities: Capabilities) -> tuple[str, ...]:
         """See Stack."""
         found = xen_problems(capabilities, self.name)
-        if not total_vfs(capabilities):
-            found.append("no NIC can have SR-IOV virtual functions: is SR-IOV on in the firmware's setup?")
+        found += sriov_problems(capabilities)
         if capabilities.stack == self.name and capabilities.xen:
             if not capabilities.isolated:
                 found.append("its control domain has every core: set nohype_isolated_cores, provision and reboot")

@@ -17,7 +17,7 @@ from harness.paths import cache_dir
 from harness.steps import Step, silent
 from harness.toolbox.cache import cached, digest
 from harness.toolbox.debian import inside, installed_packages, root_folder
-from harness.toolbox.process import require_root, run
+from harness.toolbox.process import bound, require_root, run
 
 _COMPILE_SECONDS = 4 * 3600.0
 _PACKAGE_SECONDS = 24 * 3600.0  # 2,300 modules on a small machine
@@ -46,8 +46,7 @@ class _Workshop:
         clean = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8")
         keep = (f"CCACHE_DIR={ccache}", "CCACHE_NOHASHDIR=1", "CCACHE_MAXSIZE=4G", "SOURCE_DATE_EPOCH=315532800")
         command = inside(self.root, (*clean, *keep, *argv), (self.folder, ccache))
-        # A killed harness must not leave a compilation behind.
-        return run(["setpriv", "--pdeathsig", "KILL", *command], timeout=timeout)
+        return run(bound(command), timeout=timeout)  # a killed harness must not leave a compilation behind
 
     def make(self, *words: str, timeout: float = 600) -> str:
         """Within the tree: objects elsewhere would carry the tree's path, and ccache would find nothing again."""

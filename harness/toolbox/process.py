@@ -41,6 +41,14 @@ def run(
     return done.stdout
 
 
+def bound(argv: Sequence[str]) -> list[str]:
+    """The argument list that runs `argv` so that all it starts ends with it, and it with us, however that comes.
+
+    It takes root, and numbers processes anew. A death signal alone would reach the program, and not its children.
+    """
+    return ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", *argv]
+
+
 def require_root(what: str) -> None:
     """Raises UnavailableError unless run as root."""
     if os.geteuid() != 0:

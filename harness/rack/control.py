@@ -71,18 +71,22 @@ def _rack(description: RackDescription) -> Rack:
     return Rack(description, description.slots(), toolbox())
 
 
+def build(step: Step = silent) -> Path:
+    """The folder of the hosts' image; it, the guests' and the toolbox come from the cache or are built. Needs root."""
+    require_root("the emulated rack")
+    with step("toolbox: QEMU, ipmi_sim, Prometheus"):
+        toolbox()
+    return build_host_image(build_guest_image(step), step)
+
+
 def up(rack_file: Path, step: Step = silent, *, replace: bool = False) -> Rack:
     """Build what is missing, start every BMC, switch every host on, wait until all answer SSH.
 
     Hosts that are up stay as they are; with `replace`, a rack of another description or image is taken down first.
     Raises UnavailableError without root, when another rack is up, or when a host does not boot within BOOT_SECONDS.
     """
-    require_root("the emulated rack")
     description = load_rack(rack_file)
-    with step("toolbox: QEMU, ipmi_sim, Prometheus"):
-        toolbox()
-    guest_image = build_guest_image(step)
-    host_image = build_host_image(guest_image, step)
+    host_image = build(step)
     rack = _rack(description)
     home = rack_dir()
     if replace and _is_another(rack, host_image):

@@ -58,8 +58,8 @@ def rack(nohype: Nohype, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 @pytest.fixture(scope="session")
 def provisioned(rack: Nohype) -> Nohype:
-    if any(needs_kernel(stack) for stack in PROVISIONED):
-        rack("kernel", "build", seconds=4 * 3600)
-    for stack in PROVISIONED:
+    for stack in sorted(PROVISIONED, key=needs_kernel):  # others first: the kernel may still be compiling
+        if needs_kernel(stack):
+            rack("kernel", "build", seconds=4 * 3600)
         rack("provision", "--stack", stack)
     return rack

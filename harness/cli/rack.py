@@ -13,7 +13,7 @@ from rich.table import Table
 from harness.cli.common import JsonOption, err, out, print_json, step
 from harness.errors import InputError, UnavailableError
 from harness.rack import control, snapshot
-from harness.rack.description import default_rack_file
+from harness.rack.description import default_rack_file, load_rack
 from harness.rack.layout import rack_inventory
 
 app = typer.Typer(
@@ -45,7 +45,11 @@ def up(
     ] = None,
 ) -> None:
     """Build what is missing, switch every host on, wait for SSH. Safe to run again. Needs root."""
-    control.up(rack or default_rack_file(), step)
+    file = rack or default_rack_file()
+    hosts, cores = load_rack(file), len(os.sched_getaffinity(0))
+    if hosts.crowded(cores):
+        err.print(f"note: {len(hosts.hosts)} hosts on {cores} cores wait for each other; boots may take many minutes")
+    control.up(file, step)
     err.print(f"The rack is up. Inventory: {rack_inventory()}")
 
 

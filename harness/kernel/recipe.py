@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class KernelRecipe:
     config: str  # name of the fragment in kernel/configs
     fragment: str
     patches: tuple[tuple[str, str], ...]  # name and text, in the order in which they are applied
+    modules: tuple[str, ...] = ()  # of the configuration's only these, and what the fragment asks for; (): all
     format: int = 1  # raised when the builder makes something else of the same fields
 
     @property
@@ -57,11 +59,11 @@ def chosen() -> KernelRecipe:
     return debug() if name == "debug" else rack()
 
 
-def full(home: Path | None = None) -> KernelRecipe:
-    """The kernel of real hosts: Debian's configuration, with the drivers of servers."""
+def full(home: Path | None = None, modules: Iterable[str] = ()) -> KernelRecipe:
+    """The kernel of real hosts: Debian's configuration, with the drivers of servers, or with `modules` alone."""
     builder = RootRecipe(name="kernel-packager", packages=(*_TOOLS, *_PACKAGING))
-    fragment = _fragment(home, "full")
-    return KernelRecipe("kernel-package", builder, _DEBIANS_CONFIG, "full", fragment, patches(home))
+    made = KernelRecipe("kernel-package", builder, _DEBIANS_CONFIG, "full", _fragment(home, "full"), patches(home))
+    return replace(made, modules=tuple(sorted(set(modules))))
 
 
 def patches(home: Path | None = None) -> tuple[tuple[str, str], ...]:

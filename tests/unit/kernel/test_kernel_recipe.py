@@ -50,6 +50,12 @@ def test_the_digest_changes_with_what_it_stands_for(home: Path) -> None:
     assert recipe.rack(home).digest not in (first, renamed)
 
 
+def test_a_kernel_for_some_hosts_is_one_for_the_modules_they_have(home: Path) -> None:
+    some = recipe.full(home, ["igb", "ext4"])
+    assert some == recipe.full(home, ["ext4", "igb", "igb"])
+    assert len({some.digest, recipe.full(home).digest, recipe.full(home, ["igb"]).digest}) == 3
+
+
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"rack\.config"):
         recipe.rack(tmp_path)

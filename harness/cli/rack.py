@@ -46,9 +46,10 @@ def up(
 ) -> None:
     """Build what is missing, switch every host on, wait for SSH. Safe to run again. Needs root."""
     file = rack or default_rack_file()
-    hosts, cores = load_rack(file), len(os.sched_getaffinity(0))
-    if hosts.crowded(cores):
-        err.print(f"note: {len(hosts.hosts)} hosts on {cores} cores wait for each other; boots may take many minutes")
+    description, cores = load_rack(file), len(os.sched_getaffinity(0))
+    if description.crowded(cores):
+        hosts = len(description.hosts)
+        err.print(f"note: {hosts} hosts on {cores} cores wait for each other; boots may take many minutes")
     control.up(file, step)
     err.print(f"The rack is up. Inventory: {rack_inventory()}")
 

@@ -62,8 +62,8 @@ def chosen() -> KernelRecipe:
 def full(home: Path | None = None, modules: Iterable[str] = ()) -> KernelRecipe:
     """The kernel of real hosts: Debian's configuration, with the drivers of servers, or with `modules` alone."""
     builder = RootRecipe(name="kernel-packager", packages=(*_TOOLS, *_PACKAGING))
-    made = KernelRecipe("kernel-package", builder, _DEBIANS_CONFIG, "full", _fragment(home, "full"), patches(home))
-    return replace(made, modules=tuple(sorted(set(modules))))
+    fragment, only = _fragment(home, "full"), tuple(sorted(set(modules)))
+    return KernelRecipe("kernel-package", builder, _DEBIANS_CONFIG, "full", fragment, patches(home), only)
 
 
 def patches(home: Path | None = None) -> tuple[tuple[str, str], ...]:

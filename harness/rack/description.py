@@ -10,7 +10,7 @@ from harness.config import FileModel, load
 from harness.paths import repo_root
 from harness.rack.layout import MAX_HOSTS, Slot
 
-# Measured: a host that works keeps one real core busy, one that boots Xen two; two on two cores boot Xen in minutes.
+# Seen: a host that works keeps one real core busy, one that boots more; two on two cores took minutes to boot Xen.
 _REAL_CORES = 2
 
 

@@ -19,22 +19,28 @@ app = typer.Typer(
 @app.command()
 def build(
     *,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="With KASAN and lockdep (kernel/configs/debug.config); slow.")
-    ] = False,
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="rack; debug: with KASAN and lockdep, slow; instrumented: with function tracing and kcov. "
+            "Default: NOHYPE_KERNEL, else rack.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build the kernel of kernel/patches and kernel/configs/rack.config, or find it in the cache.
 
-    Needs root; 10 to 20 minutes on two cores the first time, a few when little has changed. Hosts get it by:
+    Needs root; about 6 minutes on two cores the first time, less when little has changed. Hosts get it by:
     nohype provision --stack nohype
 
-    With NOHYPE_KERNEL=debug in the environment every command means the kernel that --debug builds.
+    With NOHYPE_KERNEL=debug in the environment every command means the kernel that --variant debug builds.
     """
     from harness.kernel import recipe
     from harness.kernel.build import build as build_kernel
 
-    folder = build_kernel(recipe.debug() if debug else recipe.chosen(), step)
+    folder = build_kernel(recipe.variant(variant) if variant else recipe.chosen(), step)
     if as_json:
         print_json({"folder": folder})
     else:

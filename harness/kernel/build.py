@@ -44,8 +44,10 @@ class _Workshop:
         ccache = cache_dir() / "ccache"
         ccache.mkdir(parents=True, exist_ok=True)
         clean = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8")
-        keep = (f"CCACHE_DIR={ccache}", "CCACHE_NOHASHDIR=1", "CCACHE_MAXSIZE=4G", "SOURCE_DATE_EPOCH=315532800")
-        command = inside(self.root, (*clean, *keep, *argv), (self.folder, ccache))
+        # Depend mode: what a file includes, ccache takes from the dependencies that the compiler writes anyway. When it
+        # ran the preprocessor for that, net/ipv4 took 43.4 s on two cores; so it takes 28.9 s, as without ccache.
+        cache = (f"CCACHE_DIR={ccache}", "CCACHE_DEPEND=1", "CCACHE_NOHASHDIR=1", "CCACHE_MAXSIZE=4G")
+        command = inside(self.root, (*clean, *cache, "SOURCE_DATE_EPOCH=315532800", *argv), (self.folder, ccache))
         return run(bound(command), timeout=timeout)  # a killed harness must not leave a compilation behind
 
     def make(self, *words: str, timeout: float = 600) -> str:
@@ -58,7 +60,7 @@ class _Workshop:
 def build(made: KernelRecipe, step: Step = silent) -> Path:
     """The kernel's folder: vmlinuz, config, System.map, modules.tar, manifest.json; from the cache or built now.
 
-    Needs root; 10 to 20 minutes on two cores when it is not cached, 3 where ccache has all of it. Raises InputError
+    Needs root; about 6 minutes on two cores when it is not cached, 1 where ccache has all of it. Raises InputError
     where a patch does not apply or an option of the configuration is refused.
     """
     return _built(made, _image, step)
@@ -128,16 +130,17 @@ def _unpack(made: KernelRecipe, shop: _Workshop, source: str) -> None:
 
 def _configure(made: KernelRecipe, shop: _Workshop) -> None:
     outcome = shop.tree / ".config"
-    (shop.tree / "kernel/configs/nohype.config").write_text(made.fragment, encoding="utf-8")
+    fragment = shop.tree / "kernel/configs/nohype.config"
+    fragment.write_text(made.fragment, encoding="utf-8")
     if made.base:
         outcome.write_text(shop.run("xzcat", made.base), encoding="utf-8")
         shop.make("nohype.config")
         if made.modules:
             _leave_out_others(made.modules, shop)
     else:
-        shop.make("defconfig")
-        shop.make("kvm_guest.config", "nohype.config", "mod2noconfig")
-    (shop.tree / "kernel/configs/nohype.config").unlink()
+        # What the fragment does not name is off, whatever its default: also options that show only with others on.
+        shop.make("allnoconfig", f"KCONFIG_ALLCONFIG={fragment}")
+    fragment.unlink()
     missing = refused(made.fragment, outcome.read_text(encoding="utf-8"))
     if missing:
         raise InputError(
@@ -157,7 +160,7 @@ def _leave_out_others(modules: Sequence[str], shop: _Workshop) -> None:
 
 
 def _image(shop: _Workshop, step: Step) -> None:
-    with step("kernel: compile (10 to 20 minutes the first time)"):
+    with step("kernel: compile"):
         shop.make("bzImage", "modules", timeout=_COMPILE_SECONDS)
     with step("kernel: install"):
         shutil.copyfile(shop.tree / "arch/x86/boot/bzImage", shop.folder / "vmlinuz")

@@ -7,11 +7,16 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from harness.config import nearest
 from harness.errors import InputError
 from harness.paths import repo_root
 from harness.toolbox.cache import digest
 from harness.toolbox.debian import RootRecipe
 
+RACK = "rack"
+# Kernels of the emulated rack, each a fragment in kernel/configs: as small as can be; with KASAN and lockdep; with
+# function tracing and kcov.
+VARIANTS = (RACK, "debug", "instrumented")
 SERIES = "6.12"  # Debian trixie's kernel, and the folder in kernel/patches
 _TOOLS = (
     *("gcc", "make", "flex", "bison", "bc", "libelf-dev", "libssl-dev", "libc6-dev", "ccache", "perl"),
@@ -27,7 +32,7 @@ class KernelRecipe:
 
     kind: str  # "kernel", "kernel-package": the result's name in the cache
     builder: RootRecipe  # a Debian root with the source and all that compiles it
-    base: str  # packed configuration under the fragment, a file of the builder; "": the kernel's own defconfig
+    base: str  # packed configuration under the fragment, a file of the builder; "": the kernel's own allnoconfig
     config: str  # name of the fragment in kernel/configs
     fragment: str
     patches: tuple[tuple[str, str], ...]  # name and text, in the order in which they are applied
@@ -42,21 +47,28 @@ class KernelRecipe:
 def rack(home: Path | None = None) -> KernelRecipe:
     """The kernel of hosts and guests on the emulated rack: small, all built in. `home` stands for the checkout."""
     builder = RootRecipe(name="kernel-builder", packages=_TOOLS)
-    return KernelRecipe("kernel", builder, "", "rack", _fragment(home, "rack"), patches(home))
+    return KernelRecipe("kernel", builder, "", RACK, _fragment(home, RACK), patches(home))
 
 
-def debug(home: Path | None = None) -> KernelRecipe:
-    """The rack's kernel with KASAN and lockdep, for work on the patches."""
+def variant(name: str, home: Path | None = None) -> KernelRecipe:
+    """The rack's kernel with another fragment over its own: one of VARIANTS, for work on the patches.
+
+    Raises InputError for another name.
+    """
+    if name not in VARIANTS:
+        raise InputError(f"there is no kernel {name!r}{nearest(name, VARIANTS)}", fix=f"kernels: {', '.join(VARIANTS)}")
     made = rack(home)
-    return replace(made, config="debug", fragment=made.fragment + _fragment(home, "debug"))
+    if name == RACK:
+        return made
+    return replace(made, config=name, fragment=made.fragment + _fragment(home, name))
 
 
 def chosen() -> KernelRecipe:
-    """The kernel that hosts of the emulated rack boot: `rack`, or `debug` where the environment asks for it."""
-    name = os.environ.get("NOHYPE_KERNEL") or "rack"
-    if name not in ("rack", "debug"):
-        raise InputError(f"there is no kernel '{name}'", where="NOHYPE_KERNEL", fix="rack (the default) or debug")
-    return debug() if name == "debug" else rack()
+    """The kernel that hosts of the emulated rack boot: `rack`, or the variant that NOHYPE_KERNEL names."""
+    try:
+        return variant(os.environ.get("NOHYPE_KERNEL") or RACK)
+    except InputError as error:
+        raise InputError(error.what, where="NOHYPE_KERNEL", fix=error.fix) from None
 
 
 def full(home: Path | None = None, modules: Iterable[str] = ()) -> KernelRecipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class RootRecipe:
     commands: tuple[tuple[str, ...], ...] = ()  # argument lists, run inside the root
     dpkg_options: tuple[str, ...] = ()
     suite: str = "trixie"
+    backports: tuple[str, ...] = ()  # source packages that are taken from the suite's backports
     format: int = 1  # raised when the builder below changes what it makes of the same fields
 
     @property
@@ -44,8 +46,8 @@ TINY_INITRAMFS = (
     "release=$(ls /lib/modules) && mktirfs --auto-modules=no "
     "--include-modules=virtio_pci,virtio_blk,xen_blkfront,ext4 -o /boot/initrd.img-$release $release",
 )
-# Unit generators that look for AF_VSOCK pull in the kernel's vsock transports, at two seconds of boot.
-NO_VSOCK = ("ln", "-sf", "/dev/null", "/etc/systemd/system-generators/systemd-ssh-generator")
+# apt_preferences(5): without a pin, nothing comes from backports. 990 is the priority of a release that was asked for.
+_PIN = "Package: {package}\nPin: release n={suite}-backports\nPin-Priority: 990\n"
 
 
 def mirror() -> str:
@@ -55,7 +57,23 @@ def mirror() -> str:
 def bootstrap(recipe: RootRecipe, folder: Path) -> None:
     """Fill `folder` with the recipe's root. Takes about a minute; needs root."""
     require_root(f"building the {recipe.name} root")
-    argv = [
+    suites = [recipe.suite, f"{recipe.suite}-backports"] if recipe.backports else [recipe.suite]
+    with tempfile.NamedTemporaryFile("w", prefix="nohype-apt-", encoding="ascii") as pins:
+        pins.write("\n".join(_PIN.format(package=f"src:{name}", suite=recipe.suite) for name in recipe.backports))
+        pins.flush()
+        Path(pins.name).chmod(0o644)  # apt reads it as a user of its own
+        run(_mmdebstrap(recipe, folder, suites, Path(pins.name)))
+    for path, text, mode in recipe.files:
+        target = folder / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+        target.chmod(mode)
+    for command in recipe.commands:
+        run(inside(folder, command))
+
+
+def _mmdebstrap(recipe: RootRecipe, folder: Path, suites: list[str], pins: Path) -> list[str]:
+    return [
         "mmdebstrap",
         "--quiet",
         "--mode=root",
@@ -67,18 +85,11 @@ def bootstrap(recipe: RootRecipe, folder: Path) -> None:
         f"--include={','.join(recipe.packages)}",
         *(f"--dpkgopt={option}" for option in ("path-exclude=/usr/share/doc/*", "path-exclude=/usr/share/man/*")),
         *(f"--dpkgopt={option}" for option in recipe.dpkg_options),
+        f"--setup-hook=upload {pins} /etc/apt/preferences.d/nohype",
         recipe.suite,
         str(folder),
-        f"deb {mirror()} {recipe.suite} main",
+        *(f"deb {mirror()} {suite} main" for suite in suites),
     ]
-    run(argv)
-    for path, text, mode in recipe.files:
-        target = folder / path.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-        target.chmod(mode)
-    for command in recipe.commands:
-        run(inside(folder, command))
 
 
 def root_folder(recipe: RootRecipe) -> Path:

@@ -25,7 +25,8 @@ RACK_CMDLINE = "console=ttyS0,115200 tsc=reliable no_timer_check lsm=landlock,lo
 # Modules for devices that the emulated servers do not have, by folder. udev would load some of them at every boot.
 _EXCLUDED_MODULES = (
     "arch/x86/crypto", "drivers/ata", "drivers/char/ipmi/ipmi_ssif", "drivers/comedi", "drivers/bluetooth",
-    "drivers/firmware", "drivers/gpu", "drivers/i2c/busses", "drivers/iio", "drivers/infiniband", "drivers/input", "drivers/isdn",
+    "drivers/firmware", "drivers/gpu", "drivers/i2c/busses", "drivers/iio", "drivers/infiniband", "drivers/input",
+    "drivers/isdn",
     "drivers/media", "drivers/mfd", "drivers/net/ethernet/broadcom", "drivers/net/ethernet/chelsio",
     "drivers/net/ethernet/mellanox", "drivers/net/ethernet/qlogic", "drivers/net/usb", "drivers/net/wireless",
     "drivers/platform", "drivers/powercap", "drivers/scsi", "drivers/staging", "drivers/video", "net/wireless", "sound",

@@ -19,7 +19,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 import harness
-from harness.analysis.compare import exits_total
+from harness.analysis.exits import exits_total
 from harness.campaign.register import RUNNING
 from harness.errors import HarnessError, InputError
 from harness.report import html as report

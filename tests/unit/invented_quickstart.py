@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from harness.results.model import (
+    BlockRecord,
     CampaignRecord,
     Direction,
     ExitCount,
@@ -132,6 +133,9 @@ def keep(store: Store, found: tuple[TrialRecord, ...]) -> CampaignRecord:
     store.add_campaign(record)
     for fingerprint in fingerprints():
         store.add_fingerprint(fingerprint)
+    blocks = dict.fromkeys((trial.block_id, trial.stack, trial.boot_id, trial.fingerprint) for trial in found)
+    for number, (block, stack, boot, fingerprint) in enumerate(blocks, 1):
+        store.add_block(BlockRecord(block, ID, number, "rack1", stack, boot, fingerprint, 32.0))
     for trial in found:
         store.add_trial(trial)
     return record

@@ -114,7 +114,11 @@ def _metric_cell(row: MetricComparison, stack: str) -> Text:
 
 def _legend(comparison: Comparison) -> Text:
     """The marks that are there, and what the less obvious of them mean."""
-    used = {contrast.verdict for row in comparison.metrics for contrast in row.contrasts}
+    first = {(row.workload, row.metric) for row in comparison.exit_table.rows}
+    shown = [
+        row for row in comparison.metrics if (row.workload, row.metric) in first or row.metric not in words.EXIT_METRICS
+    ]
+    used = {contrast.verdict for row in shown for contrast in row.contrasts}
     meanings = {
         Verdict.NO_DIFFERENCE: f" (all of the 95 % interval is {words.near_one(comparison)})",
         Verdict.NOT_DECIDED: f" (the 95 % interval includes 1, and more than is {words.near_one(comparison)})",

@@ -18,7 +18,7 @@ from harness.wait import until
 
 @pytest.fixture(scope="module")
 def host(provisioned: Nohype) -> Iterator[RackHost]:
-    provisioned("hosts", "boot", HOST, "--stack", "xen-tuned")
+    provisioned.boot("xen-tuned")
     with connect(provisioned.host) as session:
         yield RackHost(provisioned.host, session, image.current())
 

@@ -25,6 +25,7 @@ class KernelImage:
     release: str  # as `uname -r` says it
     source: str  # version of Debian's source package
     patches: tuple[str, ...]
+    source_why: str = ""  # this source and not the archive's newest; "" where it is that
 
 
 def current() -> KernelImage:
@@ -68,6 +69,7 @@ def load(folder: Path) -> KernelImage:
             release=str(manifest["release"]),
             source=str(manifest["source"]),
             patches=tuple(str(name) for name in manifest["patches"]),
+            source_why=str(manifest["source_why"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnavailableError(

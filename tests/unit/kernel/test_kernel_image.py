@@ -12,7 +12,10 @@ from harness.cli.app import app
 from harness.errors import UnavailableError
 from harness.kernel import image, recipe
 
-MANIFEST = {"digest": "abc", "release": "6.12-nohype", "source": "6.12-1", "patches": ["0001-a.patch"], "packages": {}}
+MANIFEST = {
+    **{"digest": "abc", "release": "6.12-nohype", "source": "6.12-1", "source_why": "recorded; it is older"},
+    **{"patches": ["0001-a.patch"], "packages": {}},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +40,8 @@ def test_nothing_built_says_what_to_do(cache: Path) -> None:
 
 def test_current_is_that_of_todays_recipe(cache: Path) -> None:
     folder = built(cache)
-    assert image.current() == image.KernelImage("abc", folder, "6.12-nohype", "6.12-1", ("0001-a.patch",))
+    kernel = image.KernelImage("abc", folder, "6.12-nohype", "6.12-1", ("0001-a.patch",), "recorded; it is older")
+    assert image.current() == kernel
 
 
 def test_only_stacks_that_boot_it_need_it(cache: Path) -> None:
@@ -64,5 +68,6 @@ def test_show(cache: Path) -> None:
     folder = built(cache)
     table = CliRunner().invoke(app, ["kernel", "show"])
     assert {"6.12-nohype", "abc", "0001-a.patch"} <= set(table.stdout.split())
+    assert "recorded; it is older" in table.stdout
     document = json.loads(CliRunner().invoke(app, ["kernel", "show", "--json"]).stdout)
     assert (document["release"], document["folder"]) == ("6.12-nohype", str(folder))

@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from harness.cli.app import app
 from harness.errors import UnavailableError
+from harness.hosts.model import Host
 from harness.kernel import image, recipe
+from harness.results.model import Fidelity
 
 MANIFEST = {
     **{"digest": "abc", "release": "6.12-nohype", "source": "6.12-1", "source_why": "recorded; it is older"},
@@ -44,12 +46,26 @@ def test_current_is_that_of_todays_recipe(cache: Path) -> None:
     assert image.current() == kernel
 
 
-def test_only_stacks_that_boot_it_need_it(cache: Path) -> None:
-    assert image.for_stacks(["kvm", "kvm-tuned"]) is None
+def host(**variables: object) -> Host:
+    keys = {"private_key": Path("/k"), "known_hosts": Path("/kh")}
+    return Host("h", "127.0.0.1", 22, "nohype", **keys, fidelity=Fidelity.EMULATED, variables=variables)
+
+
+PACKAGED = host(nohype_kernel_release="6.12.117-full-nohype")
+
+
+def test_only_hosts_of_stacks_that_boot_it_need_it(cache: Path) -> None:
+    assert image.for_stacks(["kvm", "kvm-tuned"], [host()]) is None
     with pytest.raises(UnavailableError, match="is not built"):
-        image.for_stacks(["kvm", "nohype"])
+        image.for_stacks(["kvm", "nohype"], [host()])
     built(cache)
-    assert image.for_stacks(["kvm", "nohype"]) == image.current()
+    assert image.for_stacks(["kvm", "nohype"], [host()]) == image.current()
+
+
+def test_hosts_with_a_kernel_from_packages_need_none(cache: Path) -> None:
+    assert image.for_stacks(["kvm", "nohype"], [PACKAGED]) is None
+    with pytest.raises(UnavailableError, match="is not built"):
+        image.for_stacks(["kvm", "nohype"], [PACKAGED, host()])
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"digest": "abc"}'])

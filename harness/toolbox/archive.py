@@ -59,7 +59,7 @@ def snapshot() -> str:
 
 def security_mirror() -> str | None:
     """Where the mirror in use has Debian's security updates: `debian-security` in place of `debian` in its address."""
-    found = re.sub(r"/debian(?=/|$)", "/debian-security", mirror(), count=1)
+    found = re.sub(r"^(\w+://[^/]+(?:/[^/]+)*?)/debian(?=/|$)", r"\1/debian-security", mirror())
     return found if found != mirror() else None
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from harness.cli.app import app
 from harness.errors import ExitCode, UnavailableError
 from harness.kernel.source import RECORD, record, recorded
-from harness.toolbox.archive import Package
+from harness.toolbox.archive import Package, security_mirror
 
 
 @pytest.fixture
@@ -120,3 +120,22 @@ def test_a_package_that_is_not_the_one_in_the_index(archive: SmallArchive, old: 
     error = check(series).exception
     assert isinstance(error, UnavailableError)
     assert "found nowhere with the right hash" in error.what
+
+
+@pytest.mark.parametrize(
+    ("mirror", "security"),
+    [
+        ("http://deb.debian.org/debian", "http://deb.debian.org/debian-security"),
+        ("http://debian/debian/", "http://debian/debian-security/"),
+        (
+            "http://example.com/archive/debian/20261129T000000Z",
+            "http://example.com/archive/debian-security/20261129T000000Z",
+        ),
+        ("http://debian.example.com/trixie", None),
+    ],
+)
+def test_where_a_mirror_has_security_updates(
+    mirror: str, security: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOHYPE_DEBIAN_MIRROR", mirror)
+    assert security_mirror() == security

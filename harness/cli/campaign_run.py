@@ -61,7 +61,7 @@ def start(file: Path, inventory: Path, *, workloads: Path | None = None, new: bo
 
     campaign = read_campaign(file, inventory, workloads)
     image.current()
-    for_stacks(campaign.spec.stacks)
+    for_stacks(campaign.spec.stacks, campaign.hosts)
     with Store() as store:
         unfinished = [
             record
@@ -95,7 +95,7 @@ def execute(store: Store, record: CampaignRecord, inventory: Path | None = None)
     recorded = folders.read(record.id)
     path = inventory or recorded.inventory
     hosts = _hosts(recorded, path)
-    guest_image, kernel = image.current(), for_stacks(recorded.spec.stacks)
+    guest_image, kernel = image.current(), for_stacks(recorded.spec.stacks, hosts)
     progress, stop = Progress(err, recorded.plan), Stop()
     emit = fan_out(EventLog(recorded.folder / folders.EVENTS).emit, progress.show)
     with (

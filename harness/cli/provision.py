@@ -83,7 +83,7 @@ def provision(
     hosts = load_inventory(path).select(limit)
     stacks.check(stack)
     guest_image = image.current()
-    kernel = for_stacks([stack])
+    kernel = for_stacks([stack], hosts)
     artifacts = state_dir() / "provision" / f"{datetime.now():%Y%m%d-%H%M%S}-{stack}"
     names = ", ".join(host.name for host in hosts)
     err.print(f"provision stack {stack} on {names}; Ansible's log: {artifacts}")

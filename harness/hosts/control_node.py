@@ -27,6 +27,7 @@ PROGRAMS = {
     "mount": "mount",
     "git": "git",
     "python3": "python3",
+    "patch": "patch",
 }
 # Packages of ./bootstrap that bring no program of their own: a file of each.
 FILES = {

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from harness.config import nearest
 from harness.errors import InputError
+from harness.kernel.series import read
+from harness.kernel.source import Recorded, recorded
 from harness.paths import repo_root
 from harness.toolbox.cache import digest
 from harness.toolbox.debian import RootRecipe
@@ -18,9 +20,10 @@ RACK = "rack"
 # function tracing and kcov.
 VARIANTS = (RACK, "debug", "instrumented")
 SERIES = "6.12"  # Debian trixie's kernel, and the folder in kernel/patches
+SOURCE = f"linux-source-{SERIES}"  # Debian's package
 _TOOLS = (
     *("gcc", "make", "flex", "bison", "bc", "libelf-dev", "libssl-dev", "libc6-dev", "ccache", "perl"),
-    *("python3-minimal", "xz-utils", "zstd", "patch", "kmod", "cpio", "rsync", "diffutils", f"linux-source-{SERIES}"),
+    *("python3-minimal", "xz-utils", "zstd", "patch", "kmod", "cpio", "rsync", "diffutils", SOURCE),
 )
 _PACKAGING = ("build-essential", "debhelper", "fakeroot", "libdw-dev", "python3", f"linux-config-{SERIES}")
 _DEBIANS_CONFIG = f"/usr/src/linux-config-{SERIES}/config.amd64_none_amd64.xz"
@@ -36,6 +39,7 @@ class KernelRecipe:
     config: str  # name of the fragment in kernel/configs
     fragment: str
     patches: tuple[tuple[str, str], ...]  # name and text, in the order in which they are applied
+    recorded: Recorded  # the source that is built where the builder's does not take the patches
     modules: tuple[str, ...] = ()  # of the configuration's only these, and what the fragment asks for; (): all
     format: int = 1  # raised when the builder makes something else of the same fields
 
@@ -47,7 +51,7 @@ class KernelRecipe:
 def rack(home: Path | None = None) -> KernelRecipe:
     """The kernel of hosts and guests on the emulated rack: small, all built in. `home` stands for the checkout."""
     builder = RootRecipe(name="kernel-builder", packages=_TOOLS)
-    return KernelRecipe("kernel", builder, "", RACK, _fragment(home, RACK), patches(home))
+    return KernelRecipe("kernel", builder, "", RACK, _fragment(home, RACK), patches(home), _recorded(home))
 
 
 def variant(name: str, home: Path | None = None) -> KernelRecipe:
@@ -75,17 +79,23 @@ def full(home: Path | None = None, modules: Iterable[str] = ()) -> KernelRecipe:
     """The kernel of real hosts: Debian's configuration, with the drivers of servers, or with `modules` alone."""
     builder = RootRecipe(name="kernel-packager", packages=(*_TOOLS, *_PACKAGING))
     fragment, only = _fragment(home, "full"), tuple(sorted(set(modules)))
-    return KernelRecipe("kernel-package", builder, _DEBIANS_CONFIG, "full", fragment, patches(home), only)
+    return KernelRecipe(
+        "kernel-package", builder, _DEBIANS_CONFIG, "full", fragment, patches(home), _recorded(home), only
+    )
 
 
 def patches(home: Path | None = None) -> tuple[tuple[str, str], ...]:
     """The series: every *.patch, in name order."""
-    folder = _kernel(home) / "patches" / SERIES
-    # Patches hold pieces of other people's files: whatever the bytes are, they go through unchanged.
-    return tuple(
-        (path.name, path.read_text(encoding="utf-8", errors="surrogateescape"))
-        for path in sorted(folder.glob("*.patch"))
-    )
+    return read(series(home))
+
+
+def series(home: Path | None = None) -> Path:
+    """The folder of the series."""
+    return _kernel(home) / "patches" / SERIES
+
+
+def _recorded(home: Path | None) -> Recorded:
+    return recorded(series(home))
 
 
 def _fragment(home: Path | None, name: str) -> str:

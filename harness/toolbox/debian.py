@@ -54,6 +54,11 @@ def mirror() -> str:
     return os.environ.get("NOHYPE_DEBIAN_MIRROR") or DEFAULT_MIRROR
 
 
+def keyring() -> Path:
+    """Whose signatures of a mirror count: Debian's, or the keys in the file that NOHYPE_DEBIAN_KEYRING names."""
+    return Path(os.environ.get("NOHYPE_DEBIAN_KEYRING") or KEYRING)
+
+
 def bootstrap(recipe: RootRecipe, folder: Path) -> None:
     """Fill `folder` with the recipe's root. Takes about a minute; needs root."""
     require_root(f"building the {recipe.name} root")
@@ -78,7 +83,7 @@ def _mmdebstrap(recipe: RootRecipe, folder: Path, suites: list[str], pins: Path)
         "--quiet",
         "--mode=root",
         "--variant=minbase",
-        f"--keyring={KEYRING}",
+        f"--keyring={keyring()}",
         "--aptopt=Apt::Install-Recommends false",
         "--aptopt=Acquire::Retries 3",
         "--aptopt=Acquire::Languages none",

@@ -17,10 +17,20 @@ def run(
 
     Raises UnavailableError when the program is missing, HarnessError when it fails or outlasts `timeout` seconds.
     """
+    done = attempt(argv, stdin=stdin, timeout=timeout, env=env)
+    if done.returncode != 0:
+        tail = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-15:])
+        raise HarnessError(f"ended with status {done.returncode}:\n{tail}", where=_shown(argv))
+    return done.stdout
+
+
+def attempt(
+    argv: Sequence[str | Path], *, stdin: str | None = None, timeout: float = 1800, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `argv` to its end, whatever its status. Raises as `run` where the program is missing or takes too long."""
     words = [str(word) for word in argv]
-    shown = " ".join(words[:6]) + (" ..." if len(words) > 6 else "")
     try:
-        done = subprocess.run(
+        return subprocess.run(
             words,
             input=stdin,
             capture_output=True,
@@ -31,14 +41,14 @@ def run(
         )
     except FileNotFoundError:
         raise UnavailableError(
-            f"program {words[0]!r} is not installed", where=shown, fix="nohype doctor names the package"
+            f"program {words[0]!r} is not installed", where=_shown(argv), fix="nohype doctor names the package"
         ) from None
     except subprocess.TimeoutExpired:
-        raise HarnessError(f"still running after {timeout:g} s", where=shown) from None
-    if done.returncode != 0:
-        tail = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-15:])
-        raise HarnessError(f"ended with status {done.returncode}:\n{tail}", where=shown)
-    return done.stdout
+        raise HarnessError(f"still running after {timeout:g} s", where=_shown(argv)) from None
+
+
+def _shown(argv: Sequence[str | Path]) -> str:
+    return " ".join(str(word) for word in argv[:6]) + (" ..." if len(argv) > 6 else "")
 
 
 def bound(argv: Sequence[str]) -> list[str]:

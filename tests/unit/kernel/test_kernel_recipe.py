@@ -10,6 +10,7 @@ import pytest
 from harness.errors import InputError
 from harness.kernel import recipe
 from harness.kernel.config import refused, settings
+from harness.kernel.source import RECORD
 from harness.paths import repo_root
 
 
@@ -22,6 +23,7 @@ def home(tmp_path: Path) -> Path:
     (folder / "0002-b.patch").write_bytes(b"--- b\n+\xe9\n")
     (folder / "0001-a.patch").write_text("--- a\n")
     (folder / "README").write_text("no patch\n")
+    shutil.copy(recipe.series() / RECORD, folder)
     return tmp_path
 
 
@@ -47,7 +49,11 @@ def test_the_digest_changes_with_what_it_stands_for(home: Path) -> None:
     assert renamed != first
     with (home / "kernel/configs/rack.config").open("a") as file:
         file.write("CONFIG_NVME=y\n")
-    assert recipe.rack(home).digest not in (first, renamed)
+    configured = recipe.rack(home).digest
+    assert configured not in (first, renamed)
+    record = recipe.series(home) / RECORD
+    record.write_text(record.read_text().replace("version: 6.12.", "version: 6.12.1"))
+    assert recipe.rack(home).digest not in (first, renamed, configured)
 
 
 def test_a_kernel_for_some_hosts_is_one_for_the_modules_they_have(home: Path) -> None:

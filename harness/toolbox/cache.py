@@ -5,13 +5,16 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from harness.paths import cache_dir
+from harness.wait import until
 
 
 def digest(recipe: object) -> str:
@@ -25,8 +28,17 @@ def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path` (created): two processes building the same thing take turns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        # Not flock's own wait: a thread that is to end could not leave it.
+        until(lambda: _try_lock(handle), seconds=math.inf, what="lock", where=str(path))
         yield
+
+
+def _try_lock(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.toolbox.cache import cached, digest
-from harness.toolbox.process import require_root, run
+from harness.toolbox.process import bound, require_root, run
 
 # Both are what Debian's own installer uses; NOHYPE_DEBIAN_MIRROR points elsewhere (a local mirror, a dated snapshot).
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
@@ -71,14 +71,14 @@ def bootstrap(recipe: RootRecipe, folder: Path) -> None:
         str(folder),
         f"deb {mirror()} {recipe.suite} main",
     ]
-    run(argv)
+    run(bound(argv))  # a killed harness must not leave apt and dpkg behind
     for path, text, mode in recipe.files:
         target = folder / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
         target.chmod(mode)
     for command in recipe.commands:
-        run(inside(folder, command))
+        run(bound(inside(folder, command)))
 
 
 def root_folder(recipe: RootRecipe) -> Path:

@@ -37,6 +37,15 @@ def current() -> KernelImage:
     return load(folder)
 
 
+def ready() -> bool:
+    """Whether `current` has a kernel to return."""
+    try:
+        current()
+    except UnavailableError:
+        return False
+    return True
+
+
 def for_stacks(stacks: Iterable[str]) -> KernelImage | None:
     """The current kernel where one of the stacks boots it, else None. Raises as `current`."""
     return current() if any(needs_kernel(stack) for stack in stacks) else None

@@ -23,6 +23,11 @@ def digest(recipe: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def is_cached(kind: str, key: str) -> bool:
+    """Whether `cached` would return at once."""
+    return (cache_dir() / f"{kind}-{key}").exists()
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path` (created): two processes building the same thing take turns."""

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.toolbox.cache import cached, digest
+from harness.toolbox.cache import cached, digest, is_cached
 from harness.toolbox.process import bound, require_root, run
 
 # Both are what Debian's own installer uses; NOHYPE_DEBIAN_MIRROR points elsewhere (a local mirror, a dated snapshot).
@@ -84,6 +84,11 @@ def bootstrap(recipe: RootRecipe, folder: Path) -> None:
 def root_folder(recipe: RootRecipe) -> Path:
     """The recipe's root folder, from the cache or built now."""
     return cached(f"root-{recipe.name}", recipe.digest, lambda folder: bootstrap(recipe, folder))
+
+
+def root_ready(recipe: RootRecipe) -> bool:
+    """Whether `root_folder` would return at once."""
+    return is_cached(f"root-{recipe.name}", recipe.digest)
 
 
 # Positional parameters only: nothing of the caller's is ever parsed as shell text. /dev and the binds are seen in

@@ -203,7 +203,8 @@ def watch(
     """Follow a campaign that another process runs: what hosts do, trials, failures, time left.
 
     It ends with the campaign, and with the exit code that `campaign run` ends with. Ctrl-C ends the watching alone;
-    the campaign goes on. Where stdout is no terminal, everything from the campaign's beginning is printed line by line.
+    the campaign goes on. Where stdout is no terminal, trials, finished steps and failures are printed line by
+    line, from the campaign's beginning.
 
     Examples:
 

@@ -50,7 +50,7 @@ def quickstart(
         comparison = comparison_of(store, record)
         report = write(store, record)
         out.print(comparison_view(comparison))
-    tell(outcome, most=3)
+    tell(outcome, most=1)
     out.print(f"report: {report}", markup=False, soft_wrap=True)
     if down:
         with step("rack down"):

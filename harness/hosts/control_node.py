@@ -47,6 +47,13 @@ def check_control_node() -> tuple[Finding, ...]:
     return tuple(found)
 
 
+def existing(folder: Path) -> Path:
+    """`folder`, or the nearest one above it that is there: whose file system it will be in."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
 def _python(where: str) -> Finding:
     version = platform.python_version()
     if (3, 11) <= sys.version_info[:2] < (3, 14) and platform.machine() == "x86_64":
@@ -85,9 +92,7 @@ def _ansible(where: str) -> Finding:
 
 
 def _room(name: str, folder: Path, needed_gib: int) -> Finding:
-    there = folder
-    while not there.exists():
-        there = there.parent
+    there = existing(folder)
     free = shutil.disk_usage(there).free / GIB
     variable = f"NOHYPE_{name.upper()}"
     if not os.access(there, os.W_OK):

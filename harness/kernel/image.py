@@ -39,6 +39,15 @@ def current() -> KernelImage:
     return load(folder)
 
 
+def ready() -> bool:
+    """Whether `current` has a kernel to return."""
+    try:
+        current()
+    except UnavailableError:
+        return False
+    return True
+
+
 def for_stacks(stacks: Iterable[str], hosts: Collection[Host]) -> KernelImage | None:
     """The current kernel where a host is brought it for one of the stacks, else None. Raises as `current`."""
     return current() if any(gets_kernel(stack, host) for stack in stacks for host in hosts) else None

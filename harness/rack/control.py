@@ -233,6 +233,13 @@ def await_ssh(slot: Slot, seconds: float = BOOT_SECONDS) -> None:
     until(answered, seconds=seconds, what="boot", where=slot.name, fix=f"see its console: {slot.console_log}")
 
 
+def switched_on() -> frozenset[str]:
+    """Names of the hosts whose machines run; empty when no rack is up."""
+    plan = rack_dir() / "rack.yml"
+    slots = load_rack(plan).slots() if plan.exists() else []
+    return frozenset(slot.name for slot in slots if power_state(slot) == "on")
+
+
 def status() -> list[HostState]:
     """State of every host; empty when no rack is up."""
     if not (rack_dir() / "rack.yml").exists():

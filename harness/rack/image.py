@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from harness.steps import Step, silent
-from harness.toolbox.cache import cached, digest
+from harness.toolbox.cache import cached, digest, is_cached
 from harness.toolbox.debian import PLAIN_MODULES, TINY_INITRAMFS, RootRecipe, bootstrap
 from harness.toolbox.filesystem import bootable_disk
 from harness.toolbox.keys import control_key, public_text
@@ -161,7 +161,7 @@ def build(guest_image: Path, step: Step = silent) -> Path:
     `guest_image` is baked in where the role guest_image would put it. Needs root; about a minute and a half.
     """
     made = recipe()
-    guest_digest = json.loads((guest_image / "manifest.json").read_text(encoding="utf-8"))["digest"]
+    guest_digest = _guest_digest(guest_image)
 
     def fill(folder: Path) -> None:
         root = folder / "root"
@@ -175,7 +175,20 @@ def build(guest_image: Path, step: Step = silent) -> Path:
             _disk(root, folder)
             shutil.rmtree(root)
 
-    return cached("host-image", digest([made.digest, guest_digest]), fill)
+    return cached("host-image", _key(made, guest_digest), fill)
+
+
+def ready(guest_image: Path) -> bool:
+    """Whether `build` would return at once."""
+    return is_cached("host-image", _key(recipe(), _guest_digest(guest_image)))
+
+
+def _key(made: RootRecipe, guest_digest: str) -> str:
+    return digest([made.digest, guest_digest])
+
+
+def _guest_digest(guest_image: Path) -> str:
+    return str(json.loads((guest_image / "manifest.json").read_text(encoding="utf-8"))["digest"])
 
 
 def _disk(root: Path, folder: Path) -> None:

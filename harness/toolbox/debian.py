@@ -7,8 +7,8 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.toolbox.cache import cached, digest
-from harness.toolbox.process import require_root, run
+from harness.toolbox.cache import cached, digest, is_cached
+from harness.toolbox.process import bound, require_root, run
 
 # Both are what Debian's own installer uses; NOHYPE_DEBIAN_MIRROR points elsewhere (a local mirror, a dated snapshot).
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
@@ -67,14 +67,15 @@ def bootstrap(recipe: RootRecipe, folder: Path) -> None:
         pins.write("\n".join(_PIN.format(package=f"src:{name}", suite=recipe.suite) for name in recipe.backports))
         pins.flush()
         Path(pins.name).chmod(0o644)  # apt reads it as a user of its own
-        run(_mmdebstrap(recipe, folder, suites, Path(pins.name)))
+        # A killed harness must not leave apt and dpkg behind.
+        run(bound(_mmdebstrap(recipe, folder, suites, Path(pins.name))))
     for path, text, mode in recipe.files:
         target = folder / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
         target.chmod(mode)
     for command in recipe.commands:
-        run(inside(folder, command))
+        run(bound(inside(folder, command)))
 
 
 def _mmdebstrap(recipe: RootRecipe, folder: Path, suites: list[str], pins: Path) -> list[str]:
@@ -100,6 +101,11 @@ def _mmdebstrap(recipe: RootRecipe, folder: Path, suites: list[str], pins: Path)
 def root_folder(recipe: RootRecipe) -> Path:
     """The recipe's root folder, from the cache or built now."""
     return cached(f"root-{recipe.name}", recipe.digest, lambda folder: bootstrap(recipe, folder))
+
+
+def root_ready(recipe: RootRecipe) -> bool:
+    """Whether `root_folder` would return at once."""
+    return is_cached(f"root-{recipe.name}", recipe.digest)
 
 
 # Positional parameters only: nothing of the caller's is ever parsed as shell text. /dev and the binds are seen in

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UnavailableError
-from harness.toolbox.debian import RootRecipe, inside, installed_packages, root_folder
+from harness.toolbox.debian import RootRecipe, inside, installed_packages, root_folder, root_ready
 from harness.toolbox.process import run
 
 RECIPE = RootRecipe(
@@ -80,6 +80,4 @@ def prometheus_program(program: str, title: str, binds: Sequence[Path]) -> list[
 
 def toolbox_ready() -> bool:
     """Whether `toolbox()` would return at once."""
-    from harness.paths import cache_dir
-
-    return (cache_dir() / f"root-toolbox-{RECIPE.digest}").exists()
+    return root_ready(RECIPE)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from rack_guests import RackHost
-from rack_lab import HOST, Nohype
+from rack_lab import Nohype
 
 from harness.guests import image
 from harness.hosts.ssh import connect

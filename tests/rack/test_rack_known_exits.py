@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from rack_guests import RackHost
-from rack_lab import HOST, Nohype
+from rack_lab import Nohype
 
 from harness.exits.model import difference
 from harness.guests import image

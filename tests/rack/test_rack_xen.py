@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from rack_guests import END_SECONDS, RackHost
-from rack_lab import HOST, Nohype
+from rack_lab import Nohype
 
 from harness.errors import CommandError
 from harness.exits import reader

@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import replace
 from datetime import timedelta
-from types import SimpleNamespace
 
 import invented_quickstart
 import pytest
@@ -25,7 +24,6 @@ from harness.cli.quickstart import quickstart
 from harness.cli.report import report
 from harness.cli.results import app as results
 from harness.errors import InputError
-from harness.rack import control
 from harness.report import words
 from harness.results.model import Fidelity, Fingerprint, Note, NoteKind, Status
 from harness.results.store import Store
@@ -185,10 +183,8 @@ def test_the_campaign_file_names_the_usual_baseline(nohype, stored):
 def test_quickstart_ends_as_campaigns_do(nohype, stored, monkeypatch, status):
     """FIXTURE: neither rack nor campaign; what it tells in the end is the matter."""
     outcome = Outcome(stored.campaign.id, status, 60, 2, ("rack1: g1: vCPU 0, [hlt]: 1 in Prometheus, 2 in the store",))
-    monkeypatch.setattr(control, "up", lambda *_words, **_options: None)
-    stock = SimpleNamespace(spec=SimpleNamespace(stacks=("kvm", "kvm-tuned")))  # no kernel to build
-    monkeypatch.setattr(campaign_run, "read_campaign", lambda *_words: stock)
-    monkeypatch.setattr(campaign_run, "start", lambda *_words: outcome)
+    monkeypatch.setattr("harness.cli.quickstart.prepare", lambda *_words: 420.0)
+    monkeypatch.setattr(campaign_run, "start", lambda *_words, **_options: outcome)
     app = typer.Typer()
     app.command()(quickstart)
     done = CliRunner().invoke(app, env={"COLUMNS": "120"})

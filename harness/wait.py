@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from harness.errors import DeadlineError
+from harness.parallel import check_cancelled
 
 T = TypeVar("T")
 
@@ -22,10 +23,12 @@ def until(
 ) -> T:
     """Call `check` until it returns something true, and return that.
 
-    Raises DeadlineError naming `what` was awaited when `seconds` have passed. `interval` is in seconds.
+    Raises DeadlineError naming `what` was awaited when `seconds` have passed, and Cancelled in a thread that is to end
+    (harness.parallel). `interval` is in seconds.
     """
     deadline = time.monotonic() + seconds
     while True:
+        check_cancelled()
         result = check()
         if result:
             return result

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from harness.analysis import fairness, flags
+from harness.analysis.exit_table import exit_table
+from harness.analysis.exits import BOOT, EXITS, EXITS_PER_SECOND, exit_rate, exits_total, phases
 from harness.analysis.halves import halves, may_halve
+from harness.analysis.judging import judged
 from harness.analysis.model import (
     Comparison,
     Contrast,
@@ -17,16 +20,12 @@ from harness.analysis.model import (
     MetricComparison,
     Verdict,
 )
+from harness.analysis.more_exits import more_exits
 from harness.analysis.statistics import Boots, Effect, Scope, boot_means, effect, mean_of_boots
 from harness.config import nearest
 from harness.errors import InputError
-from harness.results.model import Direction, Fingerprint, Status, TrialRecord
+from harness.results.model import Direction, Fidelity, Fingerprint, Status, TrialRecord
 
-EXITS_PER_SECOND = "exits_per_second"
-EXITS = "exits"
-# The one workload whose length is the result: its exits are compared per boot as well as per second.
-BOOT = "boot"
-IDLE = "idle"
 ALLOWED = "allowed by whoever asked for the comparison"
 # The smallest difference that matters: NoHype's authors report a gain of roughly 1 % (CCS 2011, abstract), and nothing
 # as large may be called no difference (docs/explanation/method.md).
@@ -44,12 +43,14 @@ def compare(
     fingerprints: Iterable[Fingerprint] = (),
     seed: int = 0,
     allowed: Sequence[str] = (),
+    network: Collection[str] = (),
 ) -> Comparison:
     """Set every other stack against `baseline`. Failed trials are counted and named, never used.
 
     Where one stack alone ran, in four boots or more, two random halves of its boots are compared; `seed` decides which.
     `fingerprints` explain the digests in the trials; without them `differences` stays empty. `allowed` names facts, or
-    patterns with `*`, that may differ besides those that harness.analysis.fairness explains.
+    patterns with `*`, that may differ besides those that harness.analysis.fairness explains. `network` names the
+    workloads that use the network; without them and fingerprints `more_exits` stays None.
     Raises InputError: no trials; a baseline that is not among them; trials of several fidelities, which are named.
     """
     if not trials:
@@ -57,7 +58,8 @@ def compare(
     _refuse_mixed_fidelity(trials)
     stacks = _baseline_first(trials, baseline)
     good = [trial for trial in trials if trial.status is Status.OK]
-    differences = _differences(good, stacks, {found.digest: found for found in fingerprints}, allowed)
+    known = {found.digest: found for found in fingerprints}
+    differences = _differences(good, stacks, known, allowed)
     outliers, warm_ups = _flags(good, stacks)
     halved = ""
     if may_halve(trials):
@@ -65,6 +67,8 @@ def compare(
         trials = halves(trials, seed)
         stacks = (f"{halved} A", f"{halved} B")
         good = [trial for trial in trials if trial.status is Status.OK]
+    metrics = _metrics(good, stacks, trials[0].fidelity, seed)
+    exits = _exit_rates(good, stacks)
     return Comparison(
         baseline=stacks[0],
         margin=MARGIN,
@@ -73,8 +77,10 @@ def compare(
         hosts=tuple(dict.fromkeys(trial.host for trial in trials)),
         boots=tuple((stack, len({trial.boot_id for trial in good if trial.stack == stack})) for stack in stacks),
         trials=len(trials),
-        metrics=_metrics(good, stacks, seed),
-        exits=_exit_rates(good, stacks),
+        exit_table=exit_table(good, stacks),
+        metrics=metrics,
+        exits=exits,
+        more_exits=more_exits(good, known, metrics, exits, network=network, margin=MARGIN),
         failed=tuple(trial for trial in trials if trial.status is not Status.OK),
         differences=differences,
         outliers=outliers,
@@ -86,19 +92,6 @@ def compare(
 def exit_phases(comparison: Comparison) -> tuple[MetricComparison, ...]:
     """Exits per second of each phase, those without any exit included: its figures are of the stacks that counted."""
     return tuple(row for row in comparison.metrics if row.metric == EXITS_PER_SECOND)
-
-
-def exits_total(trial: TrialRecord) -> int:
-    """VM exits of the measured phase, all vCPUs and reasons."""
-    return sum(row.count for row in trial.exits)
-
-
-def exits_by_reason(trial: TrialRecord) -> Counter[str]:
-    """VM exits of the measured phase by reason, all vCPUs together."""
-    found: Counter[str] = Counter()
-    for row in trial.exits:
-        found[row.reason] += row.count
-    return found
 
 
 def _refuse_mixed_fidelity(trials: Sequence[TrialRecord]) -> None:
@@ -127,22 +120,24 @@ def _baseline_first(trials: Sequence[TrialRecord], baseline: str) -> tuple[str, 
     return (baseline, *sorted(stack for stack in stacks if stack != baseline))
 
 
-def _metrics(good: Sequence[TrialRecord], stacks: Sequence[str], seed: int) -> tuple[MetricComparison, ...]:
+def _metrics(
+    good: Sequence[TrialRecord], stacks: Sequence[str], fidelity: Fidelity, seed: int
+) -> tuple[MetricComparison, ...]:
     return tuple(
-        _metric(own, stacks, workload, *row, seed=seed)
+        _metric(own, stacks, workload, *row, fidelity=fidelity, seed=seed)
         for workload, own in _by_workload(good)
         for row in _metrics_of(workload, own)
     )
 
 
 def _by_workload(good: Sequence[TrialRecord]) -> Iterator[tuple[str, list[TrialRecord]]]:
-    for workload in _phases(good):
+    for workload in phases(good):
         yield workload, [trial for trial in good if trial.workload == workload]
 
 
 def _metrics_of(workload: str, own: Sequence[TrialRecord]) -> list[Metric]:
     # Exits first: they are what the testbed is about.
-    rows: list[Metric] = [(EXITS_PER_SECOND, "1/s", Direction.LOWER, _exit_rate)]
+    rows: list[Metric] = [(EXITS_PER_SECOND, "1/s", Direction.LOWER, exit_rate)]
     if workload == BOOT:
         rows.append((EXITS, "", Direction.LOWER, lambda trial: float(exits_total(trial))))
     kinds = dict.fromkeys((value.name, value.unit, value.direction) for trial in own for value in trial.metrics)
@@ -165,15 +160,6 @@ def _flags(
     return tuple(outliers), tuple(warm_ups)
 
 
-def _phases(trials: Iterable[TrialRecord]) -> list[str]:
-    """The workloads as a guest lives: boot, idle, then the rest by name (trials come in random order)."""
-    return sorted({trial.workload for trial in trials}, key=lambda name: (name != BOOT, name != IDLE, name))
-
-
-def _exit_rate(trial: TrialRecord) -> float | None:
-    return exits_total(trial) / trial.seconds if trial.seconds > 0 else None
-
-
 def _named(name: str, unit: str) -> Value:
     def value(trial: TrialRecord) -> float | None:
         return next((found.value for found in trial.metrics if (found.name, found.unit) == (name, unit)), None)
@@ -190,6 +176,7 @@ def _metric(
     direction: Direction,
     value: Value,
     *,
+    fidelity: Fidelity,
     seed: int,
 ) -> MetricComparison:
     by_stack = {stack: _by_host(trials, stack, value) for stack in stacks}
@@ -199,12 +186,14 @@ def _metric(
         if boots:
             figures.append(Figure(stack, mean_of_boots(boots), boot_means(boots), sum(map(len, boots))))
     baseline = by_stack[stacks[0]]
+    is_judged = judged(name, fidelity)
+    effects = {
+        stack: effect(by_stack[stack], baseline, seed=seed) for stack in stacks[1:] if by_stack[stack] and baseline
+    }
     contrasts = [
-        _contrast(stack, effect(by_stack[stack], baseline, seed=seed), direction)
-        for stack in stacks[1:]
-        if by_stack[stack] and baseline
+        Contrast(stack, found, _verdict(found, direction) if is_judged else None) for stack, found in effects.items()
     ]
-    return MetricComparison(workload, name, unit, direction, tuple(figures), tuple(contrasts))
+    return MetricComparison(workload, name, unit, direction, is_judged, tuple(figures), tuple(contrasts))
 
 
 def _by_host(trials: Iterable[TrialRecord], stack: str, value: Value) -> dict[str, Boots]:
@@ -220,24 +209,24 @@ def _by_host(trials: Iterable[TrialRecord], stack: str, value: Value) -> dict[st
     return dict(hosts)
 
 
-def _contrast(stack: str, found: Effect | None, direction: Direction) -> Contrast:
+def _verdict(found: Effect | None, direction: Direction) -> Verdict:
     if found is None:
-        return Contrast(stack, None, Verdict.NO_RATIO)
+        return Verdict.NO_RATIO
     if found.scope is not Scope.BETWEEN_BOOTS or found.low is None or found.high is None:
-        return Contrast(stack, found, Verdict.TOO_FEW)
+        return Verdict.TOO_FEW
     if found.low <= 1 <= found.high:
         # Limits that are each other's inverse: which of the two stacks is the baseline then makes no odds.
         within = found.low >= 1 / (1 + MARGIN) and found.high <= 1 + MARGIN
-        return Contrast(stack, found, Verdict.NO_DIFFERENCE if within else Verdict.NOT_DECIDED)
+        return Verdict.NO_DIFFERENCE if within else Verdict.NOT_DECIDED
     if direction is Direction.NEITHER:
-        return Contrast(stack, found, Verdict.DIFFERENT)
+        return Verdict.DIFFERENT
     higher = found.low > 1
-    return Contrast(stack, found, Verdict.BETTER if higher == (direction is Direction.HIGHER) else Verdict.WORSE)
+    return Verdict.BETTER if higher == (direction is Direction.HIGHER) else Verdict.WORSE
 
 
 def _exit_rates(good: Sequence[TrialRecord], stacks: Sequence[str]) -> tuple[ExitRate, ...]:
     found = []
-    for phase in _phases(good):
+    for phase in phases(good):
         for stack in stacks:
             own = [trial for trial in good if (trial.workload, trial.stack) == (phase, stack) and trial.seconds > 0]
             reasons = {row.reason for trial in own for row in trial.exits}

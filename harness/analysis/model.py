@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.analysis.exit_table import ExitTable
 from harness.analysis.flags import Outlier, WarmUp
 from harness.analysis.statistics import Effect
 from harness.results.model import Direction, Fidelity, TrialRecord
@@ -42,17 +43,21 @@ class Contrast:
 
     stack: str
     effect: Effect | None
-    verdict: Verdict
+    verdict: Verdict | None  # None where the metric is not judged
 
 
 @dataclass(frozen=True)
 class MetricComparison:
-    """One metric of one workload. `figures` are in the order of `Comparison.stacks`; stacks without a value lack."""
+    """One metric of one workload. `figures` are in the order of `Comparison.stacks`; stacks without a value lack.
+
+    `judged` tells whether there is a verdict on it: harness.analysis.judging decides by metric and fidelity.
+    """
 
     workload: str
     metric: str
     unit: str
     direction: Direction
+    judged: bool
     figures: tuple[Figure, ...]
     contrasts: tuple[Contrast, ...]
 
@@ -93,6 +98,41 @@ class FactDifference:
         return any(len(found) > 1 for _stack, found in self.values)
 
 
+class Avic(StrEnum):
+    """Why a host has no AVIC in use."""
+
+    ABSENT = "absent"  # the CPU has none
+    OFF = "off"  # the CPU has it, and KVM does not use it
+
+
+@dataclass(frozen=True)
+class ReasonIncrease:
+    """By how many exits per second tuned KVM exits more for a reason."""
+
+    reason: str
+    per_second: float
+
+
+@dataclass(frozen=True)
+class WorkloadIncrease:
+    """A workload under which tuned KVM exits more: exits per second of both, and the reasons that grew most."""
+
+    workload: str
+    stock: float
+    tuned: float
+    reasons: tuple[ReasonIncrease, ...]
+
+
+@dataclass(frozen=True)
+class MoreExits:
+    """Tuned KVM exits more than stock KVM under network load, on hosts without AVIC in use."""
+
+    stock: str
+    tuned: str
+    avic: Avic
+    workloads: tuple[WorkloadIncrease, ...]
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Everything `compare` found out about the trials of a campaign."""
@@ -104,8 +144,10 @@ class Comparison:
     hosts: tuple[str, ...]
     boots: tuple[tuple[str, int], ...]  # by stack, counting boots with a trial that succeeded
     trials: int
+    exit_table: ExitTable  # its stacks are `stacks`
     metrics: tuple[MetricComparison, ...]
     exits: tuple[ExitRate, ...]
+    more_exits: MoreExits | None  # None where nothing of the kind was measured
     failed: tuple[TrialRecord, ...]
     differences: tuple[FactDifference, ...]
     outliers: tuple[Outlier, ...]

@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.analysis.compare import BOOT, EXITS, EXITS_PER_SECOND, exit_phases
+from harness.analysis.compare import exit_phases
+from harness.analysis.exits import BOOT, EXITS, EXITS_PER_SECOND
 from harness.analysis.model import Comparison, Contrast
 from harness.results.model import Direction
 

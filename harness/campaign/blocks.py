@@ -303,5 +303,5 @@ class Block:
         if bench:
             bench.close()
 
-    def _tell(self, text: str) -> None:
-        self.run.emit(Doing(self.planned.host, text))
+    def _tell(self, text: str, detail: str = "") -> None:
+        self.run.emit(Doing(self.planned.host, text, detail))

@@ -33,10 +33,11 @@ class BlockBegun:
 
 @dataclass(frozen=True)
 class Doing:
-    """What a host is busy with now, apart from trials."""
+    """What a host is busy with now, apart from trials; once more with each `detail` of it, such as Ansible's tasks."""
 
     host: str
     text: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)

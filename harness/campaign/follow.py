@@ -66,7 +66,7 @@ class StoreReader:
                 at = min((one.started_at for one in trials if one.block_id == block.id), default=record.started_at)
                 found.append(Happened(at, BlockBegun(block.number, block.host, block.stack, 0)))
         self._blocks |= {block.id for block in blocks}
-        found += [_ended(trial) for trial in trials if trial.id not in self._trials]
+        found += [Happened(one.ended_at, ended_trial(one)) for one in trials if one.id not in self._trials]
         self._trials |= {trial.id for trial in trials}
         return sorted(found, key=lambda happened: happened.at)
 
@@ -112,11 +112,9 @@ class Follower:
         return status
 
 
-def _ended(trial: TrialRecord) -> Happened:
-    return Happened(
-        trial.ended_at,
-        TrialEnded(
-            *(trial.id, trial.host, trial.stack, trial.workload, trial.status, trial.failure),
-            *(trial.seconds, trial.overhead_seconds, sum(row.count for row in trial.exits)),
-        ),
+def ended_trial(trial: TrialRecord) -> TrialEnded:
+    """The event of a stored trial."""
+    return TrialEnded(
+        *(trial.id, trial.host, trial.stack, trial.workload, trial.status, trial.failure),
+        *(trial.seconds, trial.overhead_seconds, sum(row.count for row in trial.exits)),
     )

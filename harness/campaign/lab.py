@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -84,7 +85,7 @@ class HostLab:
             image=self._image,
             kernel=self._kernel,
             artifacts=folder,
-            on_event=_telling(tell),
+            on_event=_telling(tell, f"provision {stack}"),
             cancelled=self._cancelled,
         )
 
@@ -275,10 +276,13 @@ def prometheus_binary(data: Path) -> list[str]:
     return prometheus_program("prometheus", "Prometheus", [data])
 
 
-def _telling(tell: Tell) -> OnEvent:
+def _telling(tell: Tell, doing: str) -> OnEvent:
+    """Tells each task of a playbook as a part of what is being done."""
+    tasks = itertools.count(1)
+
     def on_event(event: TaskEvent) -> None:
         if event.outcome == START:
-            tell(event.title)
+            tell(doing, f"task {next(tasks)}: {event.title}")
 
     return on_event
 

@@ -13,7 +13,11 @@ from harness.results.model import Fingerprint, GuestTotals
 from harness.workloads.model import WorkloadResult
 from harness.workloads.spec import Workload
 
-Tell = Callable[[str], None]  # what is being done now, in a few words
+
+class Tell(Protocol):
+    """Takes what is being done now, in a few words; once more, with a `detail`, for each part of it."""
+
+    def __call__(self, text: str, detail: str = "") -> None: ...
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,12 @@ class HostNow:
     stack: str = ""
     doing: str = ""
     since: datetime | None = None
+    detail: str = ""  # of what is being done
+
+    @property
+    def now(self) -> str:
+        """`provision kvm (task 12: base: Install packages)`."""
+        return f"{self.doing} ({self.detail})" if self.detail else self.doing
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,8 @@ class Standing:
                 self.hosts[event.host] = HostNow()
             case Doing() as event:
                 host = self.hosts.get(event.host, HostNow())
-                self.hosts[event.host] = replace(host, doing=event.text, since=at)
+                since = host.since if event.detail and host.doing == event.text else at
+                self.hosts[event.host] = replace(host, doing=event.text, since=since, detail=event.detail)
             case TrialBegun() as event:
                 asked = f" ({event.seconds} s)" if event.seconds else ""
                 self._repeats[event.trial_id] = event.repeat
@@ -115,4 +122,4 @@ class Standing:
         if ended.trial.status is Status.FAILED:
             self.failed += 1
             self.failures.append(ended)
-        self.hosts[host] = replace(self.hosts.get(host, HostNow()), doing="", since=None)
+        self.hosts[host] = replace(self.hosts.get(host, HostNow()), doing="", since=None, detail="")

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from harness.cli.campaign_data import CampaignArgument, find
 from harness.cli.campaign_run import abandon, check_hosts, execute, read_campaign, start, tell
-from harness.cli.common import InventoryOption, JsonOption, default_inventory, err, out, print_json, step
+from harness.cli.common import InventoryOption, JsonOption, VerboseOption, default_inventory, err, out, print_json, step
 from harness.errors import ExitCode, InputError, UnavailableError
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def run(
     new: Annotated[
         bool, typer.Option("--new", help="Begin anew even if a campaign of this file was interrupted.")
     ] = False,
+    verbose: VerboseOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run a campaign, or go on with an interrupted one of the very same file.
@@ -132,7 +133,10 @@ def run(
 
     Example: nohype campaign run campaigns/quickstart.yml
     """
-    finish(start(file, default_inventory(inventory), workloads=workloads, new=new), as_json=json)
+    from harness.cli.campaign_progress import Display
+
+    display = Display(verbose)
+    finish(start(file, default_inventory(inventory), workloads=workloads, new=new, display=display), as_json=json)
 
 
 @app.command()
@@ -142,6 +146,7 @@ def resume(
         Path | None,
         typer.Option("--inventory", "-i", help="Default: the one the campaign was begun with.", show_default=False),
     ] = None,
+    verbose: VerboseOption = False,
     json: JsonOption = False,
 ) -> None:
     """Go on with an interrupted campaign: after Ctrl-C, a crash, a reboot of the control node.
@@ -151,11 +156,12 @@ def resume(
     Example: nohype campaign resume
     """
     from harness.campaign.register import INTERRUPTED, status_now
+    from harness.cli.campaign_progress import Display
     from harness.results.store import Store
 
     with Store() as store:
         interrupted = [record.id for record in store.campaigns() if status_now(record) == INTERRUPTED]
-        outcome = execute(store, find(store, campaign or next(iter(interrupted), None)), inventory)
+        outcome = execute(store, find(store, campaign or next(iter(interrupted), None)), inventory, Display(verbose))
     finish(outcome, as_json=json)
 
 
@@ -197,7 +203,8 @@ def watch(
     """Follow a campaign that another process runs: what hosts do, trials, failures, time left.
 
     It ends with the campaign, and with the exit code that `campaign run` ends with. Ctrl-C ends the watching alone;
-    the campaign goes on. Where stdout is no terminal, everything from the campaign's beginning is printed line by line.
+    the campaign goes on. Where stdout is no terminal, trials, finished steps and failures are printed line by
+    line, from the campaign's beginning.
 
     Examples:
 

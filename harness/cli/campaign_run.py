@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.campaign.register import Outcome
     from harness.campaign.run import Stop
     from harness.campaign.spec import Campaign
+    from harness.cli.campaign_progress import Display
     from harness.hosts.model import Host
     from harness.results.model import CampaignRecord
     from harness.results.store import Store
@@ -49,7 +50,9 @@ def check_hosts(campaign: Campaign) -> None:
     check_resources(campaign, found)
 
 
-def start(file: Path, inventory: Path, *, workloads: Path | None = None, new: bool = False) -> Outcome:
+def start(
+    file: Path, inventory: Path, *, workloads: Path | None = None, new: bool = False, display: Display | None = None
+) -> Outcome:
     """Run a campaign file with progress on the terminal; goes on with an interrupted one of the same text.
 
     Raises InputError for a wrong file before anything is started.
@@ -61,7 +64,7 @@ def start(file: Path, inventory: Path, *, workloads: Path | None = None, new: bo
 
     campaign = read_campaign(file, inventory, workloads)
     image.current()
-    for_stacks(campaign.spec.stacks)
+    for_stacks(campaign.spec.stacks, campaign.hosts)
     with Store() as store:
         unfinished = [
             record
@@ -70,12 +73,14 @@ def start(file: Path, inventory: Path, *, workloads: Path | None = None, new: bo
         ]
         if unfinished:
             err.print(f"going on with {unfinished[0].id}, which was interrupted (--new begins another one)")
-            return execute(store, unfinished[0], inventory)
+            return execute(store, unfinished[0], inventory, display)
         check_hosts(campaign)
-        return execute(store, register(store, campaign, inventory), inventory)
+        return execute(store, register(store, campaign, inventory), inventory, display)
 
 
-def execute(store: Store, record: CampaignRecord, inventory: Path | None = None) -> Outcome:
+def execute(
+    store: Store, record: CampaignRecord, inventory: Path | None = None, display: Display | None = None
+) -> Outcome:
     """Run a registered campaign from wherever it is; `inventory` replaces the one it was begun with.
 
     Raises InputError for one that is done or cancelled.
@@ -83,10 +88,11 @@ def execute(store: Store, record: CampaignRecord, inventory: Path | None = None)
     from harness.campaign import folder as folders
     from harness.campaign.engine import execute as run_engine
     from harness.campaign.events import EventLog, fan_out
+    from harness.campaign.follow import ended_trial
     from harness.campaign.lab import open_lab
     from harness.campaign.register import CANCELLED, DONE
     from harness.campaign.run import Run, Stop
-    from harness.cli.campaign_progress import Progress
+    from harness.cli.campaign_progress import Display, Progress
     from harness.guests import image
     from harness.kernel.image import for_stacks
 
@@ -95,8 +101,10 @@ def execute(store: Store, record: CampaignRecord, inventory: Path | None = None)
     recorded = folders.read(record.id)
     path = inventory or recorded.inventory
     hosts = _hosts(recorded, path)
-    guest_image, kernel = image.current(), for_stacks(recorded.spec.stacks)
-    progress, stop = Progress(err, recorded.plan), Stop()
+    guest_image, kernel = image.current(), for_stacks(recorded.spec.stacks, hosts)
+    done = [ended_trial(trial) for trial in store.trials(record.id)]
+    progress = Progress(err, recorded.plan, record.fidelity, display or Display(), done)
+    stop = Stop()
     emit = fan_out(EventLog(recorded.folder / folders.EVENTS).emit, progress.show)
     with (
         folders.controlling(record.id),
@@ -108,8 +116,8 @@ def execute(store: Store, record: CampaignRecord, inventory: Path | None = None)
         return run_engine(run)
 
 
-def tell(outcome: Outcome) -> None:
-    """Say how a campaign went, what Prometheus has against it, and how to go on."""
+def tell(outcome: Outcome, *, most: int | None = None) -> None:
+    """Say how a campaign went, what Prometheus has against it (at `most` so many lines), and how to go on."""
     from harness.campaign.register import INTERRUPTED
     from harness.results.artifacts import campaign_folder
 
@@ -117,8 +125,10 @@ def tell(outcome: Outcome) -> None:
     out.print(
         f"[bold]{outcome.campaign_id}[/bold] is {outcome.status}: {outcome.trials} trials{failed}", soft_wrap=True
     )
-    for line in outcome.disagreements:
+    for line in outcome.disagreements[:most]:
         out.print(f"[red]Prometheus disagrees:[/red] {escape(line)}", soft_wrap=True)
+    if more := len(outcome.disagreements[most:]) if most is not None else 0:
+        out.print(f"[red]Prometheus disagrees[/red] in {more} more: nohype campaign status {outcome.campaign_id}")
     out.print(f"artifacts: {escape(str(campaign_folder(outcome.campaign_id)))}", soft_wrap=True)
     after = "campaign resume" if outcome.status == INTERRUPTED else "compare"
     out.print(f"next: nohype {after} {outcome.campaign_id}", soft_wrap=True)

@@ -80,7 +80,7 @@ def _frozen(record: CampaignRecord, standing: Standing, height: int) -> Renderab
 
 
 def _lines(follower: Follower, console: Console, as_json: bool) -> str:
-    progress = Progress(console, follower.plan)
+    progress = Progress(console, follower.plan, follower.record.fidelity)
     pause = threading.Event()
     while True:
         status = follower.ended()
@@ -101,7 +101,7 @@ def _hosts(standing: Standing, now: datetime) -> Table:
     table.columns[3].overflow = "ellipsis"
     table.columns[3].no_wrap = True
     for name, host in sorted(standing.hosts.items()):
-        doing = host.doing or ("-" if host.block else "no block")
+        doing = host.now or ("-" if host.block else "no block")
         table.add_row(Text(name), str(host.block or "-"), Text(host.stack or "-"), Text(doing), since(host, now))
     return table
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
+
+from harness.cli.progress import Steps
 
 if TYPE_CHECKING:
     from harness.hosts.model import Host
@@ -32,6 +32,9 @@ InventoryOption = Annotated[
         envvar="NOHYPE_INVENTORY",
         show_default=False,
     ),
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show each of Ansible's tasks on a line of its own.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of a table.")]
 
@@ -81,25 +84,8 @@ def print_json(value: object, indent: int | None = 2) -> None:
     sys.stdout.write("\n")
 
 
-class _Running:
-    """A step's line while it runs: the spinner draws it anew several times a second."""
-
-    def __init__(self, text: str, start: float) -> None:
-        self._text = text
-        self._start = start
-
-    def __rich__(self) -> Text:
-        return Text.assemble(self._text, (f" {time.monotonic() - self._start:.0f} s", "dim"))
-
-
 @contextmanager
 def step(text: str) -> Iterator[None]:
     """Show a long step and its time while it runs, and how long it took when it ends (also when it fails)."""
-    start = time.monotonic()
-    with err.status(_Running(text, start)):
-        try:
-            yield
-        except BaseException:
-            err.print(f"[red]✗[/red] {text} [dim]({time.monotonic() - start:.1f} s)[/dim]")
-            raise
-    err.print(f"[green]✓[/green] {text} [dim]({time.monotonic() - start:.1f} s)[/dim]")
+    with Steps(err).shown() as steps, steps.step(text):
+        yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -21,14 +21,18 @@ def compare(
     campaign: CampaignArgument = None,
     baseline: BaselineOption = None,
     allow_differences: AllowOption = "",
+    details: Annotated[
+        bool, typer.Option("--details", help="Every ratio with its 95 % interval, exits by reason, what differed.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the stacks of a campaign: each metric with ratio and 95 % interval, and VM exits by reason.
+    """Compare the stacks of a campaign: VM exits first, then what the workloads measured.
 
-    Better and worse mean that the interval leaves out 1; no difference, that all of it is within a small margin of 1;
-    not decided, that it includes 1 but is wider. What stands behind a figure is the number of boots, not of trials;
-    with a single boot there is no verdict. A campaign that is still running is compared as far as it is. Of a campaign
-    of one stack with four boots or more, two random halves of the boots are compared: they should show no difference.
+    Better and worse mean that the 95 % interval of the ratio leaves out 1; no difference, that all of it is within a
+    small margin of 1; not decided, that it includes 1 but is wider. What stands behind a figure is the number of boots,
+    not of trials; with a single boot there is no verdict. Of emulated hosts VM exits alone are judged. A campaign that
+    is still running is compared as far as it is. Of a campaign of one stack with four boots or more, two random halves
+    of the boots are compared: they should show no difference.
 
     Facts of hosts and guests that differ between stacks are listed with the reason for it. Where a fact differs that
     nothing explains, the exit code is 1 unless --allow-differences names it.
@@ -36,6 +40,8 @@ def compare(
     Examples:
 
       nohype compare
+
+      nohype compare --details
 
       nohype compare quickstart --baseline kvm-tuned --json
 
@@ -50,13 +56,14 @@ def compare(
     if as_json:
         print_json(asdict(comparison) | {"unexplained": comparison.unexplained})
     else:
-        _show(found, comparison)
+        _show(found, comparison, details=details)
     if comparison.unexplained:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _show(found: CampaignRecord, comparison: Comparison) -> None:
+def _show(found: CampaignRecord, comparison: Comparison, *, details: bool) -> None:
+    from harness.cli.detail_tables import details_view
     from harness.cli.tables import comparison_view
 
     out.print(Text.assemble((found.id, "bold"), (f" {found.started_at:%Y-%m-%d %H:%M %Z}, {found.status}", "dim")))
-    out.print(comparison_view(comparison))
+    out.print(details_view(comparison) if details else comparison_view(comparison))

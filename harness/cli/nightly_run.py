@@ -39,7 +39,7 @@ class CommandLineCampaigns:
                 fix="its history goes by that name: change it back, or install the nightly again",
             )
         image.current()
-        for_stacks(campaign.spec.stacks)
+        for_stacks(campaign.spec.stacks, campaign.hosts)
         check_hosts(campaign)
         return register(self._store, campaign, Path(nightly.inventory)).id
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from datetime import datetime
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
-from rich.status import Status
 from rich.table import Table
 
-from harness.cli.common import InventoryOption, JsonOption, default_inventory, err, out, print_json
+from harness.cli.common import InventoryOption, JsonOption, VerboseOption, default_inventory, err, out, print_json
+from harness.cli.progress import RunningStep, Steps
 from harness.paths import state_dir
 from harness.provision.model import CHANGED, FAILED, OK, SKIPPED, START, UNREACHABLE, TaskEvent
 
@@ -26,22 +28,26 @@ _SILENT = "Validating arguments against arg spec"
 
 
 class Progress:
-    """Shows each task on each host as it ends, and meanwhile what every host is at."""
+    """Keeps a step's detail at the task that every host is at; where `verbose`, prints each task as it ends."""
 
-    def __init__(self, status: Status) -> None:
-        self._status = status
+    def __init__(self, console: Console, step: RunningStep, *, verbose: bool) -> None:
+        self._console = console
+        self._step = step
+        self._verbose = verbose
         self._began = time.monotonic()
+        self._tasks: Counter[str] = Counter()
         self._doing: dict[str, str] = {}
 
     def show(self, event: TaskEvent) -> None:
         """Takes events from `run_playbook`."""
         if event.outcome == START:
-            self._doing[event.host] = event.title
+            self._tasks[event.host] += 1
+            self._doing[event.host] = f"task {self._tasks[event.host]}: {event.title}"
         else:
             self._doing.pop(event.host, None)
-            self._line(event)
-        doing = "; ".join(f"{host}: {title}" for host, title in sorted(self._doing.items()))
-        self._status.update(escape(doing) or "...")
+            if self._verbose:
+                self._line(event)
+        self._step.detail = "; ".join(f"{host}, {doing}" for host, doing in sorted(self._doing.items()))
 
     def _line(self, event: TaskEvent) -> None:
         bad = event.outcome in (FAILED, UNREACHABLE)
@@ -49,9 +55,10 @@ class Progress:
             return
         total = time.monotonic() - self._began
         title = escape(f"{event.host}: {event.title}")
-        err.print(
+        self._console.print(
             f"[dim]{total:6.1f} s[/dim] {_MARKS[event.outcome]} {title} "
-            f"[dim]{event.outcome}, {event.seconds:.1f} s[/dim]"
+            f"[dim]{event.outcome}, {event.seconds:.1f} s[/dim]",
+            soft_wrap=True,
         )
 
 
@@ -61,6 +68,7 @@ def provision(
         str, typer.Option(metavar="PATTERN", help="Hosts: names, groups and globs separated by commas; ! takes away.")
     ] = "all",
     inventory: InventoryOption = None,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Install on hosts what STACK needs: packages, services, network, its own boot entry, kernel, the guest image.
@@ -83,11 +91,11 @@ def provision(
     hosts = load_inventory(path).select(limit)
     stacks.check(stack)
     guest_image = image.current()
-    kernel = for_stacks([stack])
+    kernel = for_stacks([stack], hosts)
     artifacts = state_dir() / "provision" / f"{datetime.now():%Y%m%d-%H%M%S}-{stack}"
     names = ", ".join(host.name for host in hosts)
-    err.print(f"provision stack {stack} on {names}; Ansible's log: {artifacts}")
-    with err.status("...") as status:
+    err.print(f"Ansible's log: {artifacts}", markup=False, soft_wrap=True)
+    with Steps(err).shown() as steps, steps.running(f"provision stack {stack} on {names}") as step:
         result = stacks.provision(
             stack,
             hosts,
@@ -95,7 +103,7 @@ def provision(
             image=guest_image,
             kernel=kernel,
             artifacts=artifacts,
-            on_event=Progress(status).show,
+            on_event=Progress(err, step, verbose=verbose).show,
         )
     if as_json:
         print_json(result)

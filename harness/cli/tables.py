@@ -1,145 +1,141 @@
-"""A comparison on the terminal."""
+"""A comparison on one screen of a terminal: 80 columns for three stacks, 40 lines for those and six workloads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness.analysis.compare import exit_phases
-from harness.analysis.model import Comparison, ExitRate, Figure, MetricComparison, Verdict
+from harness.analysis.exit_table import ExitTable, WorkloadExits
+from harness.analysis.model import Comparison, Contrast, MetricComparison, Verdict
 from harness.report import words
 
 STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.DIFFERENT: "cyan"}
-SMALL_SHARE = 0.01  # reasons below this share of every stack's exits are shown as one line; the report has them all
+UNJUDGED = "bright_black"
+MARKS = {
+    Verdict.BETTER: "✓",
+    Verdict.WORSE: "✗",
+    Verdict.DIFFERENT: "≠",
+    Verdict.NO_DIFFERENCE: "=",
+    Verdict.NOT_DECIDED: "?",
+    Verdict.TOO_FEW: "·",
+    Verdict.NO_RATIO: "/",
+}
+_STACKS_ABREAST = 2  # beside the baseline, in the table of metrics: more would not fit 80 columns
+_FAILED_SHOWN = 1
+
+
+def exit_table_view(table: ExitTable, comparison: Comparison | None = None) -> RenderableType:
+    """Workload by stack; a dash where nothing was measured (yet). With a comparison, each figure has its verdict."""
+    view = _table("workload")
+    for stack in table.stacks:
+        view.add_column(Text(stack), justify="right")
+    judged = {(row.workload, row.metric): row for row in comparison.metrics} if comparison else {}
+    for row in table.rows:
+        found = judged.get((row.workload, row.metric))
+        view.add_row(Text(row.workload), *_exit_cells(row, table.stacks, found))
+    return Group(Text(f"{words.EXIT_TABLE}, {words.boots(table)}"), view)
 
 
 def comparison_view(comparison: Comparison) -> RenderableType:
-    """Fidelity, verdict, one table for each stack against the baseline, exits by reason, failed trials."""
+    """What a reader needs first; `details_view` and the report have the rest."""
     parts: list[RenderableType] = [
-        Text.assemble((f" {comparison.fidelity} ", "reverse"), " ", (words.FIDELITY[comparison.fidelity], "dim")),
-        *(Padding(Text(sentence, style="bold"), (1, 0, 0, 0)) for sentence in words.verdict_sentences(comparison)),
+        fidelity(comparison),
+        Padding(exit_table_view(comparison.exit_table, comparison), (1, 0)),
+        *verdict(comparison),
     ]
-    if comparison.unexplained:
-        parts.append(Padding(Text(words.unexplained(comparison), style="bold red"), (1, 0, 0, 0)))
-    parts += [Padding(_metrics_table(comparison, stack), (1, 0, 0, 0)) for stack in comparison.stacks[1:]]
-    if comparison.stacks[1:]:
-        parts.append(Text(words.margin(comparison), style="dim"))
-    if comparison.exits:
-        parts.append(Padding(_exits_table(comparison), (1, 0, 0, 0)))
-    for trial in comparison.failed:
-        where = f"{trial.stack} {trial.workload} on {trial.host}"
-        parts.append(Text.assemble(("failed ", "red"), f"{trial.id} ({where}): {trial.failure}"))
-    if comparison.failed:
-        parts.append(Text(f"{len(comparison.failed)} of {comparison.trials} trials failed and count in no figure."))
-    parts += [Text.assemble(("warm-up ", "yellow"), words.warm_up(found)) for found in comparison.warm_ups]
-    parts += [Text.assemble(("outlier ", "yellow"), words.outlier(found)) for found in comparison.outliers]
-    if comparison.differences:
-        parts.append(Padding(_differences_table(comparison), (1, 0, 0, 0)))
+    why = words.more_exits(comparison)
+    parts += [Text(why)] if why else []
+    rows = [row for row in comparison.metrics if row.metric not in words.EXIT_METRICS]
+    others = comparison.stacks[1:]
+    for start in range(0, max(len(others), 1), _STACKS_ABREAST):
+        parts += [_metrics_table(comparison, rows, others[start : start + _STACKS_ABREAST])] if rows else []
+    if others:
+        parts.append(_legend(comparison))
+    parts += _troubles(comparison)
     return Group(*parts)
 
 
-def _differences_table(comparison: Comparison) -> Table:
-    """What differed and why; the values only of what nothing explains, for the report has them all."""
-    table = Table(
-        title="What differed beside the hypervisor", title_justify="left", title_style="", box=box.SIMPLE_HEAD,
-        pad_edge=False, padding=(0, 1, 0, 0),
-    )  # fmt: skip
-    table.add_column("fact", overflow="fold")
-    table.add_column("why", overflow="fold")
+def fidelity(comparison: Comparison) -> Text:
+    """What the figures were measured on, and what that means."""
+    return Text.assemble((f" {comparison.fidelity} ", "reverse"), " ", (words.FIDELITY[comparison.fidelity], "dim"))
+
+
+def verdict(comparison: Comparison) -> Iterable[Text]:
+    """A sentence for each stack, and what nothing explains."""
+    yield from (Text(sentence, style="bold") for sentence in words.verdict_sentences(comparison))
+    if comparison.unexplained:
+        yield Text(words.unexplained(comparison), style="bold red")
+
+
+def _table(first: str) -> Table:
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    view.add_column(first)
+    return view
+
+
+def _exit_cells(row: WorkloadExits, stacks: Sequence[str], judged: MetricComparison | None) -> Iterable[Text]:
+    for stack, value in zip(stacks, row.cells, strict=True):
+        contrast = judged.contrast(stack) if judged else None
+        yield _marked("–" if value is None else words.number(value), contrast)
+
+
+def _marked(text: str, contrast: Contrast | None) -> Text:
+    """The mark keeps its column, so that figures without one stand below each other."""
+    verdict = contrast.verdict if contrast else None
+    if verdict is None:
+        return Text(text)
+    return Text(f"{text} {MARKS[verdict]}", style=STYLES.get(verdict, ""))
+
+
+def _metrics_table(comparison: Comparison, rows: Sequence[MetricComparison], stacks: Sequence[str]) -> RenderableType:
+    title = words.not_judged(comparison) or f"What workloads measured, and the ratio to {comparison.baseline}"
+    view = _table("workload: metric, unit")
+    for stack in (comparison.baseline, *stacks):
+        view.add_column(Text(stack), justify="right", no_wrap=True)
+    for row in rows:
+        unit = f", {row.unit}" if row.unit and not row.metric.endswith("per_second") else ""
+        base = row.figure(comparison.baseline)
+        cells = [Text(words.number(base.mean) if base else "–"), *(_metric_cell(row, stack) for stack in stacks)]
+        name = Text(f"{row.workload}: {words.metric_name(row.metric)}{unit}")
+        view.add_row(name, *cells, style="" if row.judged else UNJUDGED)
+    return Padding(Group(Text(title, style="" if any(row.judged for row in rows) else UNJUDGED), view), (1, 0, 0, 0))
+
+
+def _metric_cell(row: MetricComparison, stack: str) -> Text:
+    figure, contrast = row.figure(stack), row.contrast(stack)
+    text = words.number(figure.mean) if figure else "–"
+    return _marked(f"{text} {words.ratio(contrast.effect):>6}" if contrast else text, contrast)
+
+
+def _legend(comparison: Comparison) -> Text:
+    """The marks that are there, and what the less obvious of them mean."""
+    first = {(row.workload, row.metric) for row in comparison.exit_table.rows}
+    shown = [
+        row for row in comparison.metrics if (row.workload, row.metric) in first or row.metric not in words.EXIT_METRICS
+    ]
+    used = {contrast.verdict for row in shown for contrast in row.contrasts}
+    meanings = {
+        Verdict.NO_DIFFERENCE: f" (all of the 95 % interval is {words.near_one(comparison)})",
+        Verdict.NOT_DECIDED: f" (the 95 % interval includes 1, and more than is {words.near_one(comparison)})",
+    }
+    marks = [f"{mark} {each}{meanings.get(each, '')}" for each, mark in MARKS.items() if each in used]
+    return Text(f"Against {comparison.baseline}: {', '.join(marks)}." if marks else "", style="dim")
+
+
+def _troubles(comparison: Comparison) -> Iterable[RenderableType]:
+    """What else a reader should know, a line each, and where the rest is."""
     for found in comparison.unexplained:
-        table.add_row(Text(f"{found.fact} on {found.host}", "red"), Text("not explained", "bold red"))
-        for stack, text in words.fact_values(found):
-            table.add_row(Text(f"  {stack}"), Text(text))
-        if found.drifted:
-            table.add_row("", Text("changed within a stack: it is the host that changed"))
-    explained: dict[str, dict[str, None]] = {}
-    for found in comparison.differences:
-        if found.reason:
-            explained.setdefault(found.reason, {})[found.fact] = None
-    for reason, facts in explained.items():
-        table.add_row(Text(", ".join(facts), "dim"), Text(reason, "dim"))
-    return table
-
-
-def _metrics_table(comparison: Comparison, stack: str) -> Table:
-    title = f"{escape(stack)} over {escape(comparison.baseline)} [dim]({comparison.fidelity})[/dim]"
-    table = Table(
-        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
-    )
-    table.add_column("metric", min_width=12)
-    table.add_column(escape(comparison.baseline), justify="right", no_wrap=True)
-    table.add_column(escape(stack), justify="right", no_wrap=True)
-    table.add_column("ratio", justify="right", style="bold", no_wrap=True)
-    table.add_column("95 % interval")
-    table.add_column("verdict")
-    table.add_column("boots; trials", justify="right", min_width=7)
-    workload = ""
-    for row in comparison.metrics:
-        if row.workload != workload:
-            workload = row.workload
-            table.add_row(Text(workload, style="bold"))
-        table.add_row(*_metric_cells(row, comparison.baseline, stack))
-    return table
-
-
-def _metric_cells(row: MetricComparison, baseline: str, stack: str) -> Iterator[Text]:
-    figures = [row.figure(name) for name in (baseline, stack)]
-    name = words.metric_name(row.metric)
-    unit = "" if row.unit == "1/s" and name.endswith("per second") else row.unit
-    yield Text.assemble("  ", name, " ", (unit, "dim"))
-    for figure in figures:
-        yield Text(words.number(figure.mean) if figure else "–")
-    contrast = row.contrast(stack)
-    yield Text(words.ratio(contrast.effect) if contrast else "–")
-    yield Text(words.interval(contrast.effect) if contrast else "–")
-    yield Text(contrast.verdict, style=STYLES.get(contrast.verdict, "dim")) if contrast else Text("no trial succeeded")
-    boots, trials = ("+".join(found) for found in zip(*(_behind(figure) for figure in figures), strict=True))
-    yield Text(f"{boots}; {trials}")
-
-
-def _behind(figure: Figure | None) -> tuple[str, str]:
-    return (str(figure.boots), str(figure.trials)) if figure else ("0", "0")
-
-
-def _exits_table(comparison: Comparison) -> Table:
-    title = f"VM exits per second by reason, mean (lowest to highest boot) [dim]({comparison.fidelity})[/dim]"
-    table = Table(
-        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
-    )
-    table.add_column("reason")
-    for stack in comparison.stacks:
-        table.add_column(escape(stack), justify="right")
-    for phase in exit_phases(comparison):
-        rates = [rate for rate in comparison.exits if rate.phase == phase.workload]
-        counted = {stack for stack in comparison.stacks if phase.figure(stack)}
-        totals = {stack: sum(rate.per_second for rate in rates if rate.stack == stack) for stack in comparison.stacks}
-        sums = [words.number(total) if stack in counted else "–" for stack, total in totals.items()]
-        table.add_row(Text(phase.workload, style="bold"), *(Text(text, "bold") for text in sums))
-        big = [rate.reason for rate in rates if rate.per_second >= SMALL_SHARE * totals[rate.stack] > 0]
-        small = {rate.reason for rate in rates} - set(big)
-        if len(small) == 1:  # no shorter than its name
-            big, small = [*big, *small], set()
-        for reason in dict.fromkeys(big):
-            cells = [_exit_cell(rates, stack, reason) if stack in counted else "–" for stack in comparison.stacks]
-            table.add_row(Text(f"  {reason}"), *cells)
-        if small:
-            rest = {
-                s: sum(r.per_second for r in rates if r.stack == s and r.reason in small) for s in comparison.stacks
-            }
-            sums = [words.number(total) if stack in counted else "–" for stack, total in rest.items()]
-            table.add_row(Text(f"  {words.count(len(small), 'rarer reason')}", "dim"), *sums)
-    return table
-
-
-def _exit_cell(rates: list[ExitRate], stack: str, reason: str) -> Text:
-    for rate in rates:
-        if (rate.stack, rate.reason) == (stack, reason):
-            spread = f" ({words.number(rate.boot_low)} to {words.number(rate.boot_high)})"
-            return Text.assemble(words.number(rate.per_second), (spread, "dim"))
-    return Text("0")
+        yield Text(f"{found.fact} on {found.host}{': changed within a stack' if found.drifted else ''}", style="red")
+    for trial in comparison.failed[:_FAILED_SHOWN]:
+        text = f"{trial.id} ({trial.stack}, {trial.workload}): {' '.join(trial.failure.split())}"
+        yield Text.assemble(("failed ", "red"), text, no_wrap=True, overflow="ellipsis")
+    if comparison.failed:
+        yield Text(f"{len(comparison.failed)} of {comparison.trials} trials failed and count in no figure.")
+    odd = len(comparison.outliers) + len(comparison.warm_ups)
+    more = ["Exits by reason", "intervals", *([words.count(odd, "odd value")] if odd else [])]
+    yield Text(f"{', '.join(more)}: nohype compare --details, or the report.", style="dim")

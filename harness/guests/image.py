@@ -35,6 +35,15 @@ def current() -> GuestImage:
     return load(folder)
 
 
+def ready() -> bool:
+    """Whether `current` has an image to return."""
+    try:
+        current()
+    except UnavailableError:
+        return False
+    return True
+
+
 def by_digest(digest: str) -> GuestImage:
     """The image a running guest was made from, old recipes included. Raises UnavailableError if it is not here."""
     for manifest in sorted(cache_dir().glob("guest-image-*/manifest.json")):

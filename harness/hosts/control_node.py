@@ -27,6 +27,7 @@ PROGRAMS = {
     "mount": "mount",
     "git": "git",
     "python3": "python3",
+    "patch": "patch",
 }
 # Packages of ./bootstrap that bring no program of their own: a file of each.
 FILES = {
@@ -44,6 +45,13 @@ def check_control_node() -> tuple[Finding, ...]:
     found.append(_room("state", state_dir(), MIN_STATE_FREE_GIB))
     found.append(_memory(where, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
     return tuple(found)
+
+
+def existing(folder: Path) -> Path:
+    """`folder`, or the nearest one above it that is there: whose file system it will be in."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder
 
 
 def _python(where: str) -> Finding:
@@ -84,9 +92,7 @@ def _ansible(where: str) -> Finding:
 
 
 def _room(name: str, folder: Path, needed_gib: int) -> Finding:
-    there = folder
-    while not there.exists():
-        there = there.parent
+    there = existing(folder)
     free = shutil.disk_usage(there).free / GIB
     variable = f"NOHYPE_{name.upper()}"
     if not os.access(there, os.W_OK):

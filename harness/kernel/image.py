@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UnavailableError
+from harness.hosts.model import Host
 from harness.kernel.recipe import chosen
 from harness.paths import cache_dir
-from harness.provision.stacks import KERNEL_FIX, needs_kernel
+from harness.provision.stacks import KERNEL_FIX, gets_kernel
 
 _BOOTED = re.compile(r"(?:^|\s)nohype\.kernel=(\S+)")  # in the arguments of stack nohype's boot entry
 
@@ -25,6 +26,7 @@ class KernelImage:
     release: str  # as `uname -r` says it
     source: str  # version of Debian's source package
     patches: tuple[str, ...]
+    source_why: str = ""  # this source and not the archive's newest; "" where it is that
 
 
 def current() -> KernelImage:
@@ -37,9 +39,18 @@ def current() -> KernelImage:
     return load(folder)
 
 
-def for_stacks(stacks: Iterable[str]) -> KernelImage | None:
-    """The current kernel where one of the stacks boots it, else None. Raises as `current`."""
-    return current() if any(needs_kernel(stack) for stack in stacks) else None
+def ready() -> bool:
+    """Whether `current` has a kernel to return."""
+    try:
+        current()
+    except UnavailableError:
+        return False
+    return True
+
+
+def for_stacks(stacks: Iterable[str], hosts: Collection[Host]) -> KernelImage | None:
+    """The current kernel where a host is brought it for one of the stacks, else None. Raises as `current`."""
+    return current() if any(gets_kernel(stack, host) for stack in stacks for host in hosts) else None
 
 
 def booted(cmdline: str, built: KernelImage | None) -> dict[str, str]:
@@ -68,6 +79,7 @@ def load(folder: Path) -> KernelImage:
             release=str(manifest["release"]),
             source=str(manifest["source"]),
             patches=tuple(str(name) for name in manifest["patches"]),
+            source_why=str(manifest["source_why"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnavailableError(

@@ -9,6 +9,7 @@ nohype-host guest kill NAME                  end one that has no hypervisor, by 
 nohype-host guest console NAME               its serial console on this terminal
 nohype-host exits                            VM exits of every guest by vCPU and reason
 nohype-host counters setup | remove          begin or end counting
+nohype-host install                          unpack this archive on the host, so that it starts quickly
 nohype-host vf setup                         make the virtual functions of /etc/nohype/sriov.json
 nohype-host counters serve                   on Xen: count
 nohype-host exporter --listen ADDRESS:PORT [--web.config.file FILE]
@@ -26,6 +27,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from .errors import AgentError
@@ -117,6 +119,10 @@ def _run(words: list[str]) -> object:
             from . import exporter
 
             exporter.serve(listen, web_config_file=path)
+        case ["install"]:
+            from . import install
+
+            return install.install(Path(sys.argv[0]))
         case ["guest", "console", name]:
             from . import console
 

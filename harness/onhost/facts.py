@@ -92,7 +92,15 @@ def fingerprint(root: Path = ROOT) -> dict[str, str]:
             "xen.cores": str(xen.cores),
             "xen.memory_mib": str(xen.memory_mib),
         }
-    for name in ("sys_vendor", "product_name", "board_name", "bios_vendor", "bios_version", "bios_date"):
+    for name in (
+        "sys_vendor",
+        "product_name",
+        "product_version",
+        "board_name",
+        "bios_vendor",
+        "bios_version",
+        "bios_date",
+    ):
         group, _, rest = name.partition("_")
         key = f"bios.{rest}" if group == "bios" else f"machine.{name}"
         facts[key] = text(root / "sys/class/dmi/id" / name)

@@ -79,10 +79,15 @@ def needs_kernel(stack: str) -> bool:
     return stack in _KERNEL_STACKS
 
 
+def gets_kernel(stack: str, host: Host) -> bool:
+    """Whether `host` is brought the control node's NoHype kernel for `stack`: it may have one from packages."""
+    return needs_kernel(stack) and not host.variables.get("nohype_kernel_release")
+
+
 def digest(stack: str, image_digest: str, host: Host, *, kernel_digest: str = "", playbooks: Path | None = None) -> str:
     """What a provisioned host is made of, as one hash.
 
-    That is playbooks, nohype-host, guest image, the host's variables, and the kernel of stacks that boot their own.
+    That is playbooks, nohype-host, guest image, the host's variables, and the kernel that the host is brought.
     """
     folder = playbooks or repo_root() / "playbooks"
     check(stack)
@@ -91,7 +96,7 @@ def digest(stack: str, image_digest: str, host: Host, *, kernel_digest: str = ""
         summary.update(f"\0{path.relative_to(folder).as_posix()}\0".encode())
         summary.update(path.read_bytes())
     variables = {key: host.variables.get(key) for key in _VARIABLES}
-    kernel = [kernel_digest] if needs_kernel(stack) else []
+    kernel = [kernel_digest] if gets_kernel(stack, host) else []
     rest = [stack, image_digest, agent_bundle.digest(), variables, *kernel]
     summary.update(json.dumps(rest, sort_keys=True).encode())
     return summary.hexdigest()[:16]
@@ -108,22 +113,21 @@ def provision(
     on_event: OnEvent,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> PlaybookResult:
-    """Install on `hosts` what `stack` needs, its boot entry, `image`, and `kernel` where it boots that.
+    """Install on `hosts` what `stack` needs, its boot entry, `image`, and `kernel` where a host gets that.
 
     Nothing is rebooted, and nothing is changed where all is there already. Raises InputError for an unknown stack,
-    UnavailableError where it needs a kernel and gets none, else as `run_playbook`.
+    UnavailableError where a host gets a kernel and there is none, else as `run_playbook`.
     """
     playbook = _playbook(stack)
     variables: dict[str, object] = {"nohype_image": {"digest": image.digest, "folder": str(image.folder)}}
-    kernel_digest = ""
+    kernel_digest = kernel.digest if kernel else ""
     if needs_kernel(stack):
-        if kernel is None:
+        if kernel is None and any(gets_kernel(stack, host) for host in hosts):
             raise UnavailableError(f"stack {stack} boots the NoHype kernel, and there is none", fix=KERNEL_FIX)
-        kernel_digest = kernel.digest
-        variables["nohype_kernel"] = {
-            "digest": kernel.digest,
-            "folder": str(kernel.folder),
-            "release": kernel.release,
+        variables["nohype_kernel"] = {  # empty where all hosts have one from packages
+            "digest": kernel_digest,
+            "folder": str(kernel.folder) if kernel else "",
+            "release": kernel.release if kernel else "",
         }
     with tempfile.TemporaryDirectory(prefix="nohype-bundle-") as folder:
         bundle = agent_bundle.build(Path(folder, "nohype-host"))

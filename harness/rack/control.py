@@ -115,7 +115,8 @@ def _lay_out(rack: Rack, rack_file: Path, host_image: Path) -> None:
             fix="nohype rack down",
         )
     password = password_file(home).read_text(encoding="ascii").strip()
-    for slot, host in zip(rack.slots, rack.description.hosts, strict=True):
+    described, qemu = rack.description, rack.tools.version("qemu-system-x86")
+    for slot, host in zip(rack.slots, described.hosts, strict=True):
         slot.folder.mkdir(parents=True, exist_ok=True)
         (slot.folder / "bmc-state").mkdir(exist_ok=True)
         if not slot.disk.exists():
@@ -125,7 +126,7 @@ def _lay_out(rack: Rack, rack_file: Path, host_image: Path) -> None:
                 binds=[slot.folder, host_image],
             )
         script = slot.folder / "power-on"
-        argv = qemu_argv(slot, host, deterministic=rack.description.deterministic)
+        argv = qemu_argv(slot, host, deterministic=described.deterministic, iommu=described.iommu, qemu=qemu)
         script.write_text(power_on_script(slot, argv), encoding="utf-8")
         script.chmod(0o700)
         (slot.folder / "board.emu").write_text(EMULATION, encoding="ascii")
@@ -145,7 +146,7 @@ def _stamp() -> Path:
 
 
 def _made_of(rack: Rack, host_image: Path) -> str:
-    return digest([rack.description.model_dump(mode="json"), str(host_image)])
+    return digest([rack.description.model_dump(mode="json"), str(host_image), str(rack.tools.root)])
 
 
 def _is_another(rack: Rack, host_image: Path) -> bool:
@@ -230,6 +231,13 @@ def await_ssh(slot: Slot, seconds: float = BOOT_SECONDS) -> None:
         return ssh_answers(slot, timeout=5)
 
     until(answered, seconds=seconds, what="boot", where=slot.name, fix=f"see its console: {slot.console_log}")
+
+
+def switched_on() -> frozenset[str]:
+    """Names of the hosts whose machines run; empty when no rack is up."""
+    plan = rack_dir() / "rack.yml"
+    slots = load_rack(plan).slots() if plan.exists() else []
+    return frozenset(slot.name for slot in slots if power_state(slot) == "on")
 
 
 def status() -> list[HostState]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -48,6 +49,9 @@ class RackDescription(FileModel):
     """The whole rack. `deterministic` runs every host under -icount: time then counts instructions."""
 
     deterministic: bool = False
+    iommu: Literal["amd", "intel"] = (
+        "amd"  # AMD-Vi, which goes with the CPU; or VT-d, which no real server has beside it
+    )
     network: int = Field(default=10, ge=1, le=254)  # the hosts' addresses are 127.0.<network>.11 and up
     hosts: tuple[HostDescription, ...] = Field(min_length=1, max_length=MAX_HOSTS)
 

@@ -13,13 +13,24 @@ from harness.rack.layout import BMC_VM_PORT, CONSOLE_PORT, EXPORTER_PORT, Slot
 ICOUNT = "shift=3,sleep=on"
 
 
-def qemu_argv(slot: Slot, host: HostDescription, *, deterministic: bool) -> list[str]:
-    """The machine, without `-loadvm`."""
+# Linux finds an AMD IOMMU by ACPI's IVRS, which names a PCI function. With a function of its own, made by us, QEMU can
+# save the machine; the one that amd-iommu makes unasked cannot be saved ("non-migratable device").
+_IOMMU = {
+    "amd": (
+        *("-device", "AMDVI-PCI,id=amdvi,addr=0x5"),
+        *("-device", "amd-iommu,dma-remap=on,intremap=on,pci-id=amdvi,xtsup={x2apic}"),
+    ),
+    "intel": ("-device", "intel-iommu,intremap=on,eim={x2apic}"),
+}
+
+
+def qemu_argv(slot: Slot, host: HostDescription, *, deterministic: bool, iommu: str, qemu: str) -> list[str]:
+    """The machine, without `-loadvm`. `iommu` is "amd" or "intel"; `qemu` is the version that emulates it."""
     accelerator = (
         ["-accel", "tcg,thread=single", "-icount", ICOUNT] if deterministic else ["-accel", "tcg,thread=multi"]
     )
     # TCG reads the clock in MSR accesses to the x2APIC where -icount forbids it: QEMU ends with "Bad icount read".
-    x2apic = "-x2apic" if deterministic else "+x2apic"
+    x2apic = not deterministic
     forwards = f"hostfwd=tcp:{slot.address}:22-:22,hostfwd=tcp:{slot.address}:{EXPORTER_PORT}-:{EXPORTER_PORT}"
     number = slot.number
     return [
@@ -29,9 +40,9 @@ def qemu_argv(slot: Slot, host: HostDescription, *, deterministic: bool) -> list
         *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
         *accelerator,
         *("-machine", "q35,kernel-irqchip=split,hpet=on"),
-        *("-cpu", f"EPYC-Milan,+svm,+npt,{x2apic}"),
+        *("-cpu", f"EPYC-Milan,+svm,+npt,{'+' if x2apic else '-'}x2apic"),
         *("-smp", str(host.cores), "-m", str(host.memory_mib)),
-        *("-device", "intel-iommu,intremap=on,eim=on"),
+        *(word.format(x2apic="on" if x2apic else "off") for word in _IOMMU[iommu]),
         # Its own disk and boot loader. Losing the last writes at a power cut of the control node costs nothing.
         *("-drive", f"if=none,id=disk,file={slot.disk},format=qcow2,cache=unsafe,discard=unmap"),
         *("-device", "virtio-blk-pci,drive=disk,bootindex=1"),
@@ -41,9 +52,9 @@ def qemu_argv(slot: Slot, host: HostDescription, *, deterministic: bool) -> list
         # Data network: Intel 82576, whose VFs share the wire of the rack: a multicast group on the loopback interface.
         *("-netdev", f"socket,id=data,mcast=230.0.{slot.network}.1:10010,localaddr=127.0.0.1"),
         *("-device", "pcie-root-port,id=slot1,slot=1"),
-        *("-device", f"igb,bus=slot1,netdev=data,mac=52:54:00:0b:00:{number:02x}"),
+        *("-device", f"igb,bus=slot1,netdev=data,mac=52:54:00:0b:00:{number:02x},romfile="),
         *("-smbios", f"type=11,value=io.systemd.credential:system.hostname={slot.name}"),
-        *("-smbios", f"type=1,manufacturer=NoHype,product=emulated-rack,serial={slot.name}"),
+        *("-smbios", f"type=1,manufacturer=NoHype,product=emulated-rack,version=QEMU {qemu},serial={slot.name}"),
         *("-uuid", f"6e6f6879-7065-4061-b573-{number:012d}"),
         # The BMC and the serial console that its SOL serves.
         *("-chardev", f"socket,id=bmc,host={slot.bmc_address},port={BMC_VM_PORT},reconnect-ms=1000"),

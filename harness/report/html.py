@@ -16,7 +16,9 @@ import jinja2
 
 import harness
 from harness.analysis import paper
-from harness.analysis.compare import exit_phases, exits_total
+from harness.analysis.compare import exit_phases
+from harness.analysis.exit_table import WorkloadExits
+from harness.analysis.exits import exits_total
 from harness.analysis.model import Comparison, Contrast, ExitRate, MetricComparison
 from harness.report import words
 from harness.report.charts import exit_colours, exit_figures
@@ -100,6 +102,7 @@ def render(source: ReportInput, folder: Path, links: Sequence[tuple[str, str]] =
         bar_width=BAR_WIDTH,
         bar_ends=(words.number(math.exp(-reach)), words.number(math.exp(reach))),
         groups=metric_groups(comparison),
+        exit_contrast=lambda row, stack: exit_contrast(comparison, row, stack),
         figures=exit_figures(comparison, colours),
         colours=colours,
         exit_rows=exit_rows(comparison, colours),
@@ -116,6 +119,14 @@ def metric_groups(comparison: Comparison) -> dict[str, tuple[MetricComparison, .
     """The metrics by workload."""
     workloads = dict.fromkeys(row.workload for row in comparison.metrics)
     return {name: tuple(row for row in comparison.metrics if row.workload == name) for name in workloads}
+
+
+def exit_contrast(comparison: Comparison, row: WorkloadExits, stack: str) -> Contrast | None:
+    """A stack against the baseline by the figures of one row of the table of exits; None for the baseline itself."""
+    found = next(
+        (each for each in comparison.metrics if (each.workload, each.metric) == (row.workload, row.metric)), None
+    )
+    return found.contrast(stack) if found else None
 
 
 def ratio_reach(comparison: Comparison) -> float:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from harness.analysis.compare import EXITS_PER_SECOND
+from harness.analysis.exit_table import ExitTable
+from harness.analysis.exits import BOOT, EXITS, EXITS_PER_SECOND
 from harness.analysis.flags import Outlier, WarmUp
-from harness.analysis.model import Comparison, Contrast, FactDifference, MetricComparison, Verdict
+from harness.analysis.model import Avic, Comparison, Contrast, FactDifference, MetricComparison, Verdict
 from harness.analysis.paper import Gain
 from harness.analysis.statistics import Effect, Scope
 from harness.results.model import Direction, Fidelity
@@ -15,14 +16,17 @@ from harness.results.model import Direction, Fidelity
 FIDELITY = {
     Fidelity.SILICON: "Measured on real hardware.",
     Fidelity.EMULATED: (
-        "Measured on emulated hosts. Exit counts and reasons are real: a real hypervisor handled the exits of the "
-        "emulated CPU. Times are not those of silicon, nor are rates per second or the ratios of either."
+        "Measured on emulated hosts: real hypervisors handle the exits of an emulated CPU. Exit counts and reasons are "
+        "real, times are the emulator's."
     ),
     Fidelity.EMULATED_ICOUNT: (
-        "Measured on emulated hosts that count instructions instead of time. Exit counts and reasons are real: a real "
-        "hypervisor handled the exits of the emulated CPU. A second stands for a fixed number of instructions executed."
+        "Measured on emulated hosts that count instructions instead of time: real hypervisors handle the exits of an "
+        "emulated CPU. Exit counts and reasons are real; a second is a fixed number of instructions executed."
     ),
 }
+NOT_JUDGED = "In grey and not judged: times of emulated hosts are not those of silicon."
+EXIT_METRICS = (EXITS, EXITS_PER_SECOND)
+EXIT_TABLE = "VM exits per second (boot: all exits of one boot)"
 _MANY_WORDS = 4  # so many in common make a value long enough to show only what is not
 BETTER = {Direction.HIGHER: "higher is better", Direction.LOWER: "lower is better", Direction.NEITHER: ""}
 
@@ -75,11 +79,44 @@ def count(many: int, noun: str) -> str:
     return f"{many:,} {noun}" if many == 1 else f"{many:,} {noun}s"
 
 
+def boots(table: ExitTable) -> str:
+    """`means of 2 boots`: what stands behind the figures of a table of exits."""
+    least, most = min(table.boots, default=0), max(table.boots, default=0)
+    if most == 1:
+        return "one boot" if least == 1 else "at most one boot"
+    return f"means of {most} boots" if least == most else f"means of {least} to {most} boots"
+
+
+def not_judged(comparison: Comparison) -> str | None:
+    """Why some metrics of the comparison have no verdict; None where all have one."""
+    return None if all(row.judged for row in comparison.metrics) else NOT_JUDGED
+
+
+def more_exits(comparison: Comparison) -> str | None:
+    """Why tuned KVM exits more than stock KVM, in two sentences; None where the data do not show it."""
+    found = comparison.more_exits
+    if found is None:
+        return None
+    parts = []
+    for row in found.workloads:
+        reasons = ", ".join(f"{each.reason} +{number(each.per_second)}" for each in row.reasons)
+        parts.append(f"{row.workload} ({number(row.tuned)} against {number(row.stock)} per second, mostly {reasons})")
+    cause = {Avic.ABSENT: "the CPU has no AVIC", Avic.OFF: "AVIC is off"}[found.avic]
+    return (
+        f"{found.tuned} exits more than {found.stock} in {listed(parts)}. Its guests have a virtual function and "
+        f"{cause}, so KVM delivers each of the function's interrupts by VM exits."
+    )
+
+
+def near_one(comparison: Comparison) -> str:
+    """`within 1 % of 1`: the ratios that make no difference."""
+    return f"within {comparison.margin * 100:.3g} % of 1"
+
+
 def margin(comparison: Comparison) -> str:
     """When the comparison speaks of no difference."""
-    percent = f"{comparison.margin * 100:.3g} %"
     return (
-        f"“No difference” means that the whole interval lies within {percent} of 1; “not decided”, that it includes 1 "
+        f"“No difference” means that the whole interval lies {near_one(comparison)}; “not decided”, that it includes 1 "
         "but is wider: these are too few boots to tell."
     )
 
@@ -103,28 +140,33 @@ def _sentence(comparison: Comparison, stack: str) -> str:
     pairs = [(row, found) for row in comparison.metrics if (found := row.contrast(stack))]
     if not pairs:
         return f"{stack} has no successful trial to compare with {comparison.baseline}."
-    exits = [(row.workload, found) for row, found in pairs if row.metric == EXITS_PER_SECOND]
-    tally = Counter(found.verdict for row, found in pairs if row.metric != EXITS_PER_SECOND)
-    text = f"Against {comparison.baseline}, {stack} "
-    text += "; ".join(filter(None, (_exits_clause(exits), _tally_clause(tally))))
-    return f"{text}."
+    # The figures of the table of exits: of boot, whose length differs between stacks, all exits.
+    exits = [
+        (row.workload, found)
+        for row, found in pairs
+        if row.metric == (EXITS if row.workload == BOOT else EXITS_PER_SECOND)
+    ]
+    tally = Counter(found.verdict for row, found in pairs if found.verdict and row.metric not in EXIT_METRICS)
+    clauses = list(filter(None, (_exits_clause(exits), _tally_clause(tally))))
+    return f"Against {comparison.baseline}, {stack} {'; '.join(clauses) or 'has nothing that is judged'}."
 
 
 def _exits_clause(exits: list[tuple[str, Contrast]]) -> str:
-    parts = []
+    made = []
     for verdict, words in ((Verdict.BETTER, "fewer"), (Verdict.WORSE, "more")):
         named = [f"{workload} ({ratio(found.effect)})" for workload, found in exits if found.verdict is verdict]
         if named:
-            parts.append(f"made {words} VM exits per second in {listed(named)}")
+            made.append(f"{words} VM exits in {listed(named)}")
+    parts = [f"made {', and '.join(made)}"] if made else []
     same = [workload for workload, found in exits if found.verdict is Verdict.NO_DIFFERENCE]
     if same:
-        parts.append(f"showed no difference in exits per second in {listed(same)}")
+        parts.append(f"showed no difference in exits in {listed(same)}")
     undecided = [workload for workload, found in exits if found.verdict is Verdict.NOT_DECIDED]
     if undecided:
-        parts.append(f"left exits per second undecided in {listed(undecided)}")
+        parts.append(f"left exits undecided in {listed(undecided)}")
     unclear = [workload for workload, found in exits if found.verdict in (Verdict.TOO_FEW, Verdict.NO_RATIO)]
     if unclear:
-        parts.append(f"cannot be judged by exits per second in {listed(unclear)}")
+        parts.append(f"cannot be judged by exits in {listed(unclear)}")
     return ", ".join(parts)
 
 
@@ -171,9 +213,10 @@ def fact_values(difference: FactDifference) -> tuple[tuple[str, str], ...]:
 
 
 def warm_up(found: WarmUp) -> str:
+    than = "lower" if found.ratio < 1 else "higher"
     return (
-        f"{found.stack}, {found.workload}, {metric_name(found.metric)}: the first trial of a boot was worse than its "
-        f"later ones in {found.worse} of {count(found.boots, 'boot')}, by {number(found.ratio)}× at the median"
+        f"{found.stack}, {found.workload}, {metric_name(found.metric)}: the first trial of a boot was {than} than its "
+        f"later ones in {found.worse} of {count(found.boots, 'boot')}, {number(found.ratio)}× at the median"
     )
 
 

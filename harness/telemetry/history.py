@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from harness.analysis.compare import compare, exits_by_reason
+from harness.analysis.compare import compare
+from harness.analysis.exits import exits_by_reason
 from harness.campaign.register import CANCELLED, DONE, INTERRUPTED, RUNNING, status_now
 from harness.campaign.spec import usual_baseline
 from harness.errors import InputError

@@ -5,13 +5,16 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from harness.paths import cache_dir
+from harness.wait import until
 
 
 def digest(recipe: object) -> str:
@@ -20,13 +23,27 @@ def digest(recipe: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def is_cached(kind: str, key: str) -> bool:
+    """Whether `cached` would return at once."""
+    return (cache_dir() / f"{kind}-{key}").exists()
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path` (created): two processes building the same thing take turns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        # Not flock's own wait: a thread that is to end could not leave it.
+        until(lambda: _try_lock(handle), seconds=math.inf, what="lock", where=str(path))
         yield
+
+
+def _try_lock(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:

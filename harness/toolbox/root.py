@@ -1,7 +1,8 @@
 """The toolbox: a Debian trixie root with the programs whose version matters, the same on every control machine.
 
-QEMU 10.0.2 (bookworm-backports) maps the 64-bit BARs of SR-IOV VFs wrongly; trixie's 10.0.13 is right. Prometheus
-comes along so that control machines need no system-wide server.
+QEMU comes from trixie-backports: 11.1 is the first whose AMD-Vi translates the DMA of virtual functions and can be
+saved in a snapshot. (10.0.2, of bookworm-backports, maps the 64-bit BARs of virtual functions wrongly.) Prometheus
+comes along so that control nodes need no system-wide server.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UnavailableError
-from harness.toolbox.debian import RootRecipe, inside, root_folder
+from harness.toolbox.debian import RootRecipe, inside, installed_packages, root_folder, root_ready
 from harness.toolbox.process import run
 
 RECIPE = RootRecipe(
@@ -33,6 +34,7 @@ RECIPE = RootRecipe(
         "grub-pc-bin",
         "grub-common",
     ),
+    backports=("qemu", "seabios"),
 )
 
 
@@ -50,6 +52,10 @@ class Toolbox:
     def run(self, argv: Sequence[str], binds: Sequence[Path] = (), *, timeout: float = 600) -> str:
         """Run to the end; stdout. Raises HarnessError with the end of the output on failure."""
         return run(self.command(argv, binds), timeout=timeout)
+
+    def version(self, package: str) -> str:
+        """The version of an installed package."""
+        return installed_packages(self.root)[package]
 
 
 def toolbox() -> Toolbox:
@@ -74,6 +80,4 @@ def prometheus_program(program: str, title: str, binds: Sequence[Path]) -> list[
 
 def toolbox_ready() -> bool:
     """Whether `toolbox()` would return at once."""
-    from harness.paths import cache_dir
-
-    return (cache_dir() / f"root-toolbox-{RECIPE.digest}").exists()
+    return root_ready(RECIPE)

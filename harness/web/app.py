@@ -19,7 +19,8 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 import harness
-from harness.analysis.compare import exits_total
+from harness.analysis.exit_table import exit_table
+from harness.analysis.exits import exits_total
 from harness.campaign.register import RUNNING
 from harness.errors import HarnessError, InputError
 from harness.report import html as report
@@ -98,6 +99,7 @@ class _Site:
             last=self._pages.last_trials(record),
             trials=trials[::-1] if everything else trials[: -_TRIALS_SHOWN - 1 : -1],
             total=len(trials),
+            exits=exit_table(trials),
             here=campaign_folder(record.id).is_dir(),
             live=document["status"] == RUNNING,
         )

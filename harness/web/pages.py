@@ -9,7 +9,7 @@ from threading import Lock
 
 from starlette.exceptions import HTTPException
 
-from harness.analysis.compare import exits_by_reason, exits_total
+from harness.analysis.exits import exits_by_reason, exits_total
 from harness.analysis.model import Comparison
 from harness.campaign.documents import list_documents, status_document
 from harness.campaign.follow import Follower

@@ -184,6 +184,20 @@ def test_the_kernel_is_brought_once_and_replaced_by_another(
     assert (root / "lib").is_symlink()
 
 
+def test_a_host_with_a_kernel_from_packages_is_brought_none(
+    netns_host: Host, machine_of: Callable[[Host], Machine], tmp_path: Path
+) -> None:
+    variables: dict[str, object] = {
+        "nohype_kernel": {"digest": "", "folder": "", "release": ""},  # as where the control node has built none
+        "nohype_kernel_release": "6.12.117-full-nohype",
+        "nohype_kernel_capabilities": CAPABLE,
+    }
+    playbook = write_playbook(tmp_path, roles=({"role": str(ROLES / "nohype_kernel"), "vars": variables},))
+    result, _ = play(tmp_path, playbook, write_inventory(tmp_path, netns_host))
+    assert result.hosts[0].changed == 0
+    assert not list((machine_of(netns_host).root / "boot").glob("*-nohype"))
+
+
 def test_no_iommu_in_the_firmware(netns_host: Host, tmp_path: Path) -> None:
     capabilities = {**CAPABLE, "iommu_groups": 0}
     cases: dict[str, dict[str, object]] = {"bare": {**SRIOV, "sriov_capabilities": capabilities}, "again": {**SRIOV}}

@@ -41,6 +41,7 @@ def nohype() -> Nohype:
     shutil.rmtree(made.state, ignore_errors=True)
     control_key()  # it is part of the images: with another one every image would be built anew
     shutil.copytree(state_dir() / "keys", made.state / "keys")
+    (made.state / "snapshots").touch()
     return made
 
 

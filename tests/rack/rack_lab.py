@@ -82,6 +82,23 @@ class Nohype:
         assert done.returncode == code, f"nohype {words} ended with {done.returncode}\n{done.stderr}\n{done.stdout}"
         return done.stdout if code == 0 else done.stderr
 
+    def boot(self, stack: str) -> None:
+        """Have the host in `stack`, without running guests: as it is, from a snapshot of an earlier boot, or booted.
+
+        A restore takes 4 s, a boot 20 to 60.
+        """
+        found = self.json("hosts")
+        able = found[0]["capabilities"] if isinstance(found, list) else {}
+        if able.get("stack") == stack:
+            self("guest", "destroy", HOST, "--all")
+        elif stack in (self.state / "snapshots").read_text().split():
+            self("rack", "restore", HOST, stack)
+        else:
+            self("hosts", "boot", HOST, "--stack", stack)
+            self("rack", "save", HOST, stack)
+            with (self.state / "snapshots").open("a") as file:
+                file.write(f"{stack}\n")
+
     def json(self, *words: str | Path, code: int = 0) -> object:
         done = subprocess.run(
             [*self.argv, *map(str, words), "--json"],

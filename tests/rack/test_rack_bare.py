@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from rack_guests import RackHost
-from rack_lab import HOST, Nohype
+from rack_lab import Nohype
 
 from harness.guests import image
 from harness.hosts.ssh import connect
@@ -16,7 +16,7 @@ from harness.workloads.spec import load_workloads
 
 @pytest.mark.parametrize("name", ["first", "second"])  # the second finds all that the first one gave back
 def test_programs_run_on_a_core_and_a_function_of_their_own(provisioned: Nohype, tmp_path: Path, name: str) -> None:
-    provisioned("hosts", "boot", HOST, "--stack", "bare")  # once
+    provisioned.boot("bare")
     with connect(provisioned.host) as session:
         host = RackHost(provisioned.host, session, image.current())
         guest = host.create(name, stack="bare")

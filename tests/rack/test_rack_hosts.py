@@ -36,7 +36,7 @@ def test_what_the_host_can_do(provisioned: Nohype) -> None:
 
 
 def test_power_by_bmc_and_back_from_a_snapshot(provisioned: Nohype) -> None:
-    provisioned("hosts", "boot", HOST, "--stack", "kvm")  # whatever other tests have left it in
+    provisioned.boot("kvm")  # whatever other tests have left it in
     before = provisioned.json("guest", "list", HOST)
     provisioned("rack", "save", HOST, "ready")
     assert provisioned("hosts", "power", HOST, "status").strip() == "on"

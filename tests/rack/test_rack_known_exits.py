@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from rack_guests import RackHost
-from rack_lab import HOST, Nohype
+from rack_lab import Nohype
 
 from harness.exits.model import difference
 from harness.guests import image
@@ -28,8 +28,7 @@ REASONS = {"svm": ("cpuid", "ioio"), "vmx": ("cpuid", "io_instruction")}
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_known_exits_are_counted_right(provisioned: Nohype, stack: str, tmp_path: Path) -> None:
-    provisioned("hosts", "boot", HOST, "--stack", stack)
-    provisioned("guest", "destroy", HOST, "--all")
+    provisioned.boot(stack)
     readings: list[tuple[ExitCount, ...]] = []
     with connect(provisioned.host) as session:
         host = RackHost(provisioned.host, session, image.current())

@@ -56,8 +56,7 @@ class Neighbour(NamedTuple):
 
 @pytest.fixture(scope="module")
 def host(provisioned: Nohype) -> Iterator[RackHost]:
-    provisioned("hosts", "boot", HOST, "--stack", "nohype")
-    provisioned("guest", "destroy", HOST, "--all")
+    provisioned.boot("nohype")
     with connect(provisioned.host) as session:
         yield RackHost(provisioned.host, session, image.current())
 

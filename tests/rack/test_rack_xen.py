@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from rack_guests import END_SECONDS, RackHost
-from rack_lab import HOST, Nohype
+from rack_lab import Nohype
 
 from harness.errors import CommandError
 from harness.exits import reader
@@ -18,7 +18,7 @@ from harness.wait import until
 
 @pytest.fixture(scope="module")
 def host(provisioned: Nohype) -> Iterator[RackHost]:
-    provisioned("hosts", "boot", HOST, "--stack", "xen-tuned")
+    provisioned.boot("xen-tuned")
     with connect(provisioned.host) as session:
         yield RackHost(provisioned.host, session, image.current())
 

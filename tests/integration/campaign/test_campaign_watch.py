@@ -23,6 +23,10 @@ def test_it_follows_a_running_campaign_to_its_end(laboratory: Laboratory) -> Non
     assert sum("✓ alpha: " in line and "exits/s" in line for line in lines) == TRIALS
     assert sum("alpha: block " in line for line in lines) == 4
     assert f"{campaign} is done: {TRIALS} trials" in lines
+    # Both stacks were measured once after two of the four blocks.
+    first_round = next(number for number, line in enumerate(lines) if line.startswith("First round: VM exits"))
+    assert sum("✓ alpha: " in line for line in lines[:first_round]) < TRIALS
+    assert ["workload", "kvm", "kvm-tuned"] in [line.split() for line in lines[first_round:]]
 
 
 def test_its_exit_code_and_its_lines_tell_of_failed_trials(laboratory: Laboratory) -> None:

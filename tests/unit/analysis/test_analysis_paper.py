@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from test_analysis_compare import metric, trial
 
-from harness.analysis.compare import BOOT, compare
+from harness.analysis.compare import compare
+from harness.analysis.exits import BOOT
 from harness.analysis.paper import KNOWN, XEN, beside_the_paper
 from harness.results.model import Direction, MetricValue, TrialRecord
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from harness.cli import provision as room
+from harness.cli.progress import Steps
 from harness.errors import InputError, UnavailableError
 from harness.provision.model import TaskEvent
 
@@ -38,21 +39,42 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not (tmp_path / "state").exists()
 
 
-def test_progress_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = io.StringIO()
+TASKS = (
+    ("Validating arguments against arg spec 'main'", "start", 0.0),
+    ("Validating arguments against arg spec 'main'", "ok", 0.1),
+    ("Create [bold]folders", "start", 0.0),
+    ("Create [bold]folders", "changed", 2.5),
+    ("Reboot", "skipped", 0.1),
+    ("Send the files", "failed", 1.0),
+)
+
+
+def provisioned(text: io.StringIO, *, verbose: bool) -> list[str]:
+    """What the running step's detail was after each event of a run."""
     console = Console(file=text, width=120)
-    monkeypatch.setattr(room, "err", console)
-    status = console.status("...")
-    progress = room.Progress(status)
-    for task, outcome, seconds in (
-        ("Validating arguments against arg spec 'main'", "ok", 0.1),
-        ("Create [bold]folders", "start", 0.0),
-        ("Create [bold]folders", "changed", 2.5),
-        ("Reboot", "skipped", 0.1),
-        ("Send the files", "failed", 1.0),
-    ):
-        progress.show(TaskEvent("rack1", task, "base", outcome, "", seconds))
-    lines = [line.partition(" s ")[2].rstrip() for line in text.getvalue().splitlines()]
+    details = []
+    with Steps(console).shown() as steps, steps.running("provision stack kvm on rack1") as step:
+        progress = room.Progress(console, step, verbose=verbose)
+        for task, outcome, seconds in TASKS:
+            progress.show(TaskEvent("rack1", task, "base", outcome, "", seconds))
+            details.append(step.detail)
+    return details
+
+
+def test_tasks_are_folded_into_one_line() -> None:
+    text = io.StringIO()
+    details = provisioned(text, verbose=False)
+    assert details[2] == "rack1, task 2: base: Create [bold]folders"
+    assert details[3] == ""
+    (line,) = text.getvalue().splitlines()
+    assert line.startswith("✓ provision stack kvm on rack1 (0.")
+
+
+def test_verbose_prints_a_line_for_each_task() -> None:
+    text = io.StringIO()
+    provisioned(text, verbose=True)
+    *tasks, _step = text.getvalue().splitlines()
+    lines = [line.partition(" s ")[2].rstrip() for line in tasks]
     assert lines == [
         "~ rack1: base: Create [bold]folders changed, 2.5 s",
         "✗ rack1: base: Send the files failed, 1.0 s",

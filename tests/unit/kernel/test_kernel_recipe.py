@@ -10,6 +10,7 @@ import pytest
 from harness.errors import InputError
 from harness.kernel import recipe
 from harness.kernel.config import refused, settings
+from harness.kernel.source import RECORD
 from harness.paths import repo_root
 
 
@@ -22,6 +23,7 @@ def home(tmp_path: Path) -> Path:
     (folder / "0002-b.patch").write_bytes(b"--- b\n+\xe9\n")
     (folder / "0001-a.patch").write_text("--- a\n")
     (folder / "README").write_text("no patch\n")
+    shutil.copy(recipe.series() / RECORD, folder)
     return tmp_path
 
 
@@ -38,7 +40,7 @@ def test_a_series_may_be_empty(tmp_path: Path) -> None:
 def test_the_digest_changes_with_what_it_stands_for(home: Path) -> None:
     first = recipe.rack(home).digest
     assert first == recipe.rack(home).digest
-    assert len({first, recipe.full(home).digest, recipe.debug(home).digest}) == 3
+    assert len({first, recipe.full(home).digest, *(recipe.variant(n, home).digest for n in recipe.VARIANTS)}) == 4
     (home / "kernel/patches/6.12/README").write_text("still no patch\n")
     assert first == recipe.rack(home).digest
     patch = home / "kernel/patches/6.12/0001-a.patch"
@@ -47,7 +49,11 @@ def test_the_digest_changes_with_what_it_stands_for(home: Path) -> None:
     assert renamed != first
     with (home / "kernel/configs/rack.config").open("a") as file:
         file.write("CONFIG_NVME=y\n")
-    assert recipe.rack(home).digest not in (first, renamed)
+    configured = recipe.rack(home).digest
+    assert configured not in (first, renamed)
+    record = recipe.series(home) / RECORD
+    record.write_text(record.read_text().replace("version: 6.12.", "version: 6.12.1"))
+    assert recipe.rack(home).digest not in (first, renamed, configured)
 
 
 def test_a_kernel_for_some_hosts_is_one_for_the_modules_they_have(home: Path) -> None:
@@ -61,7 +67,10 @@ def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
         recipe.rack(tmp_path)
 
 
-@pytest.mark.parametrize("made", [recipe.rack(), recipe.debug(), recipe.full()], ids=["rack", "debug", "full"])
+KERNELS = {**{name: recipe.variant(name) for name in recipe.VARIANTS}, "full": recipe.full()}
+
+
+@pytest.mark.parametrize("made", KERNELS.values(), ids=KERNELS)
 def test_all_kernels_have_both_sides_and_a_release_of_their_own(made: recipe.KernelRecipe) -> None:
     asked = settings(made.fragment)
     assert asked["CONFIG_KVM_NOHYPE"] == asked["CONFIG_NOHYPE_GUEST"] == "y"
@@ -70,18 +79,28 @@ def test_all_kernels_have_both_sides_and_a_release_of_their_own(made: recipe.Ker
 
 
 def test_releases_of_the_kernels_differ() -> None:
-    kernels = (recipe.rack(), recipe.debug(), recipe.full())
-    assert len({settings(made.fragment)["CONFIG_LOCALVERSION"] for made in kernels}) == len(kernels)
+    assert len({settings(made.fragment)["CONFIG_LOCALVERSION"] for made in KERNELS.values()}) == len(KERNELS)
+
+
+def test_what_slows_a_kernel_down_is_in_its_variants_alone() -> None:
+    asked = {name: settings(made.fragment) for name, made in KERNELS.items()}
+    for option, name in (
+        ("KASAN", "debug"),
+        ("PROVE_LOCKING", "debug"),
+        ("FUNCTION_TRACER", "instrumented"),
+        ("KCOV", "instrumented"),
+    ):
+        assert [kernel for kernel, found in asked.items() if found.get(f"CONFIG_{option}") == "y"] == [name]
 
 
 def test_the_environment_chooses_the_kernel_of_the_rack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOHYPE_KERNEL", raising=False)
     assert recipe.chosen() == recipe.rack()
     monkeypatch.setenv("NOHYPE_KERNEL", "debug")
-    assert recipe.chosen() == recipe.debug()
+    assert recipe.chosen() == recipe.variant("debug")
     assert settings(recipe.chosen().fragment)["CONFIG_KASAN"] == "y"
-    monkeypatch.setenv("NOHYPE_KERNEL", "fast")
-    with pytest.raises(InputError, match="NOHYPE_KERNEL"):
+    monkeypatch.setenv("NOHYPE_KERNEL", "debgu")
+    with pytest.raises(InputError, match=r"NOHYPE_KERNEL.*did you mean 'debug'"):
         recipe.chosen()
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from harness import stacks as stack_room
-from harness.errors import InputError, UnavailableError
+from harness.errors import HostUnreachableError, InputError, UnavailableError
 from harness.hosts.model import Host
 from harness.paths import repo_root
 from harness.provision.stacks import STACK_PLAYBOOKS, digest, is_provisioned, provision
@@ -62,17 +62,18 @@ def test_a_kernel_counts_for_stacks_that_boot_it_alone() -> None:
     assert digest("kvm", "image", HOST, kernel_digest="k1") == digest("kvm", "image", HOST)
     assert digest("nohype", "image", HOST, kernel_digest="k1") != digest("nohype", "image", HOST, kernel_digest="k2")
     packaged = replace(HOST, variables={**HOST.variables, "nohype_kernel_release": "6.12.117-full-nohype"})
-    assert digest("nohype", "image", HOST, kernel_digest="k1") != digest(
-        "nohype", "image", packaged, kernel_digest="k1"
-    )
+    first = digest("nohype", "image", packaged, kernel_digest="k1")
+    assert first != digest("nohype", "image", HOST, kernel_digest="k1")
+    assert first == digest("nohype", "image", packaged, kernel_digest="k2") == digest("nohype", "image", packaged)
 
 
 def test_without_its_kernel_a_stack_is_refused(tmp_path: Path) -> None:
     image = SimpleNamespace(digest="image", folder=tmp_path)
+    packaged = replace(HOST, name="packaged", variables={"nohype_kernel_release": "6.12.117-full-nohype"})
     with pytest.raises(UnavailableError, match="nohype kernel build"):
         provision(
             "nohype",
-            [HOST],
+            [packaged, HOST],
             inventory=tmp_path,
             image=image,
             kernel=None,
@@ -80,6 +81,22 @@ def test_without_its_kernel_a_stack_is_refused(tmp_path: Path) -> None:
             on_event=lambda event: None,
         )
     assert not (tmp_path / "artifacts").exists()
+
+
+def test_hosts_with_a_kernel_from_packages_are_provisioned_without_one(tmp_path: Path) -> None:
+    packaged = {"nohype_kernel_release": "6.12.117-full-nohype", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(yaml.safe_dump({"nohype_hosts": {"hosts": {"h": packaged}}}), encoding="utf-8")
+    with pytest.raises(HostUnreachableError):  # it got as far as the host, where nothing answers
+        provision(
+            "nohype",
+            [replace(HOST, variables=packaged)],
+            inventory=inventory,
+            image=SimpleNamespace(digest="image", folder=tmp_path),
+            kernel=None,
+            artifacts=tmp_path / "artifacts",
+            on_event=lambda event: None,
+        )
 
 
 def test_unknown_stack_names_the_nearest() -> None:

@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
-from types import SimpleNamespace
 
+import invented_quickstart
 import pytest
 import typer
 from rich.console import Console
@@ -14,15 +15,15 @@ from typer.testing import CliRunner
 
 from harness.analysis.compare import MARGIN
 from harness.analysis.compare import compare as compare_trials
+from harness.analysis.model import Verdict
 from harness.campaign.register import DONE, INTERRUPTED, Outcome
-from harness.cli import campaign_run, tables
+from harness.cli import campaign_run, detail_tables, tables
 from harness.cli.campaign import finish
 from harness.cli.compare import compare
 from harness.cli.quickstart import quickstart
 from harness.cli.report import report
 from harness.cli.results import app as results
 from harness.errors import InputError
-from harness.rack import control
 from harness.report import words
 from harness.results.model import Fidelity, Fingerprint, Note, NoteKind, Status
 from harness.results.store import Store
@@ -70,12 +71,38 @@ def stored(nohype, invented):
 
 def test_compare_shows_what_the_comparison_says(nohype, stored):
     shown = nohype("compare", "quickstart-fixture")
+    for row in stored.comparison.exit_table.rows:
+        for cell in row.cells:
+            assert words.number(cell) in shown
+    for row in stored.comparison.metrics:
+        if row.metric not in words.EXIT_METRICS:
+            assert words.ratio(row.contrasts[0].effect) in shown
+    assert "2 of 60 trials failed" in shown
+    assert words.NOT_JUDGED in shown
+    assert "Against kvm: ✓ better" in shown
+
+
+def test_marks_are_explained():
+    comparison = compare_trials(invented_quickstart.trials(fidelity=Fidelity.SILICON))
+    text = " ".join(drawn(tables.comparison_view(comparison), 120).split())
+    assert {Verdict.BETTER, Verdict.WORSE, Verdict.NOT_DECIDED} == {
+        contrast.verdict for row in comparison.metrics for contrast in row.contrasts
+    }
+    assert "Against kvm: ✓ better, ✗ worse, ? not decided (" in text
+    assert "within 1 % of 1" in text
+
+
+def test_details_have_every_ratio_with_its_interval(nohype, stored):
+    shown = nohype("compare", "quickstart-fixture", "--details")
     assert "kvm-tuned over kvm (emulated)" in shown
+    flat = " ".join(shown.split())
     for row in stored.comparison.metrics:
         assert words.ratio(row.contrasts[0].effect) in shown
+        assert words.interval(row.contrasts[0].effect) in flat
     assert "2 of 60 trials failed" in shown
     assert "not decided" in shown
-    assert "within 1 % of 1" in " ".join(shown.split())
+    assert "not judged" in shown
+    assert "within 1 % of 1" in flat
 
 
 def test_compare_takes_the_latest_by_default_and_by_name(nohype, stored):
@@ -93,12 +120,23 @@ def test_compare_as_json(nohype, stored):
     (contrast,) = idle["contrasts"]
     assert contrast["verdict"] == "worse"
     assert contrast["effect"]["low"] < contrast["effect"]["ratio"] < contrast["effect"]["high"]
+    assert idle["judged"] is True
+    throughput = next(row for row in document["metrics"] if row["metric"] == "throughput")
+    assert throughput["judged"] is False
+    assert throughput["contrasts"][0]["verdict"] is None
+    assert throughput["contrasts"][0]["effect"]["ratio"] > 0
+    assert document["exit_table"]["stacks"] == ["kvm-tuned", "kvm"]
+    assert {row["workload"] for row in document["exit_table"]["rows"]} == {
+        row["workload"] for row in document["metrics"]
+    }
+    assert document["more_exits"] is None
 
 
 def test_known_differences_are_told_with_their_reason(nohype, stored):
-    shown = nohype("compare", "quickstart-fixture")
+    shown = nohype("compare", "quickstart-fixture", "--details")
     assert "each stack has a boot entry of its own" in shown
     assert "ot explained" not in shown
+    assert "ot explained" not in nohype("compare", "quickstart-fixture")
 
 
 @pytest.fixture
@@ -145,10 +183,8 @@ def test_the_campaign_file_names_the_usual_baseline(nohype, stored):
 def test_quickstart_ends_as_campaigns_do(nohype, stored, monkeypatch, status):
     """FIXTURE: neither rack nor campaign; what it tells in the end is the matter."""
     outcome = Outcome(stored.campaign.id, status, 60, 2, ("rack1: g1: vCPU 0, [hlt]: 1 in Prometheus, 2 in the store",))
-    monkeypatch.setattr(control, "up", lambda *_words, **_options: None)
-    stock = SimpleNamespace(spec=SimpleNamespace(stacks=("kvm", "kvm-tuned")))  # no kernel to build
-    monkeypatch.setattr(campaign_run, "read_campaign", lambda *_words: stock)
-    monkeypatch.setattr(campaign_run, "start", lambda *_words: outcome)
+    monkeypatch.setattr("harness.cli.quickstart.prepare", lambda *_words: 420.0)
+    monkeypatch.setattr(campaign_run, "start", lambda *_words, **_options: outcome)
     app = typer.Typer()
     app.command()(quickstart)
     done = CliRunner().invoke(app, env={"COLUMNS": "120"})
@@ -158,7 +194,7 @@ def test_quickstart_ends_as_campaigns_do(nohype, stored, monkeypatch, status):
     assert "2 failed" in done.stdout
     assert f"Prometheus disagrees: {outcome.disagreements[0]}" in done.stdout
     assert ("next: nohype campaign resume" in done.stdout) == (status == INTERRUPTED)
-    assert ("report: " in done.stdout) == ("kvm-tuned over kvm" in done.stdout) == (status == DONE)
+    assert ("report: " in done.stdout) == ("Against kvm, kvm-tuned" in done.stdout) == (status == DONE)
 
 
 def test_report_writes_and_prints_its_path(nohype, stored, tmp_path):
@@ -200,22 +236,67 @@ def test_a_stack_without_exits_has_zeros_in_the_terminal_too(invented):
     trials = invented(boots=2).trials
     third = [replace(trial, stack="nohype", exits=()) for trial in trials if trial.stack == "kvm-tuned"]
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(tables.comparison_view(compare_trials([*trials, *third])))
+    comparison = compare_trials([*trials, *third])
+    console.print(tables.comparison_view(comparison))
+    console.print(detail_tables.details_view(comparison))
     text = console.export_text()
     table = text[text.index("VM exits per second by reason") :]
     rows = [line.split() for line in table.splitlines()]
     assert [row[-1] for row in rows if row[:1] == ["idle"]] == ["0"]
     assert next(row[-1] for row in rows if row[:1] == ["hlt"]) == "0"
-    assert "nohype made fewer VM exits per second in boot (0×), idle (0×)" in " ".join(text.split())
+    assert "nohype made fewer VM exits in boot (0×), idle (0×)" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_the_table_fits_the_terminal(invented, width):
     source = invented(boots=2)
     failed = tuple(replace(trial, status=Status.FAILED, failure="[red]x[/red]") for trial in source.trials[:1])
+    comparison = replace(source.comparison, failed=failed)
+    brief, full = drawn(tables.comparison_view(comparison), width), drawn(detail_tables.details_view(comparison), width)
+    assert max(map(len, [*brief.splitlines(), *full.splitlines()])) <= width
+    assert "2+2; 3+4" in full
+    assert "[red]x[/red]" in brief
+    assert "[red]x[/red]" in full
+
+
+@pytest.mark.parametrize("failed", [0, 5])
+@pytest.mark.parametrize("fidelity", list(Fidelity))
+def test_a_quickstart_fits_one_screen(fidelity, failed):
+    """50 lines of 80 columns, of which quickstart needs some ten for itself."""
+    trials = invented_quickstart.trials(fidelity=fidelity, failed=failed)
+    comparison = compare_trials(
+        trials, fingerprints=invented_quickstart.fingerprints(), network=invented_quickstart.NETWORK
+    )
+    lines = drawn(tables.comparison_view(comparison), 80).splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    for row in comparison.exit_table.rows:
+        figures = [words.number(cell) for cell in row.cells]
+        assert re.search(rf"{row.workload} +" + r" \S +".join(map(re.escape, figures)).replace(r" \S +", " +", 1), text)
+    assert words.more_exits(comparison) in text
+    assert "…" not in text or failed  # nothing is cut off but failures
+    assert "nohype compare --details" in text
+
+
+def test_times_of_emulated_hosts_are_grey_and_have_no_mark():
+    def styled(fidelity):
+        comparison = compare_trials(invented_quickstart.trials(fidelity=fidelity))
+        console = Console(width=80, file=io.StringIO(), force_terminal=True, color_system="standard")
+        console.print(tables.comparison_view(comparison))
+        shown = console.file.getvalue().splitlines()
+        return next(line for line in shown if "cpu: events" in line), next(line for line in shown if "idle" in line)
+
+    grey, exits = styled(Fidelity.EMULATED)
+    assert grey.startswith("\x1b[90m")
+    assert not set(tables.MARKS.values()) & set(grey)
+    assert "✓" in exits
+    judged, _ = styled(Fidelity.SILICON)
+    assert "\x1b[90m" not in judged
+    assert "✓" in judged
+
+
+def drawn(view, width):
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(tables.comparison_view(replace(source.comparison, failed=failed)))
-    text = console.export_text()
-    assert max(map(len, text.splitlines())) <= width
-    assert "2+2; 3+4" in text
-    assert "[red]x[/red]" in text
+    console.print(view)
+    return console.export_text()

@@ -18,8 +18,11 @@ from processes import bound_to_us
 from typer.testing import CliRunner
 from web_server import HOSTILE, NOHYPE, Server, serving
 
+from harness.analysis.exit_table import exit_table
 from harness.cli.app import app
 from harness.errors import InputError, UnavailableError
+from harness.report.words import number
+from harness.results.store import Store
 from harness.web.guard import host_name
 from harness.web.server import Listen, check_password, parse_listen
 
@@ -47,6 +50,18 @@ class Links(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag not in self.VOID:
             assert self.open.pop() == tag
+
+
+def test_a_campaigns_page_has_its_exits_by_workload_and_stack(server: Server, state: Path) -> None:
+    with Store(f"sqlite:///{state / 'results.sqlite'}") as store:
+        table = exit_table(store.trials("quickstart-fixture"))
+    text = server.get(CAMPAIGN).text
+    assert table.rows
+    assert table.stacks == ("kvm", "kvm-tuned")
+    for row in table.rows:
+        cells = "".join(f'<td class="n">{"–" if cell is None else number(cell)}</td>' for cell in row.cells)
+        assert f'<tr><th scope="row">{row.workload}</th>{cells}</tr>' in text
+    assert "VM exits per second" not in server.get("/campaigns/empty-fixture").text
 
 
 def test_every_link_of_every_page_leads_to_a_page(server: Server) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SSH_PORT = 22
 CREATE_SECONDS = 180.0  # an emulated host fills 512 MiB of hugepages in about 10 s; the rest is margin
+LOGIN_SECONDS = 30.0  # for a login in a guest, and for how long one that hangs up is asked again
 _LOOK_SECONDS = 10.0  # how often a guest that does not answer is looked at on its host
 
 
@@ -149,18 +150,19 @@ def _why_engaged(now: Engagement) -> str:
     return f"the host refused ({now.refused})" if now.refused else "it has not come to ask its host"
 
 
-def connect(session: HostSession, guest: Guest, image: GuestImage, timeout: float = 30) -> HostSession:
+def connect(session: HostSession, guest: Guest, image: GuestImage, timeout: float | None = None) -> HostSession:
     """A session in the guest, through its host, as root; the guest's host key must be its image's.
 
-    A guest that hangs up on a login is asked again while it runs, for `timeout` seconds. Raises GuestError, with the
-    console's last lines, when that has not helped.
+    A guest that hangs up on a login is asked again while it runs, for `timeout` seconds (LOGIN_SECONDS where none is
+    given). Raises GuestError, with the console's last lines, when that has not helped.
     """
+    seconds = LOGIN_SECONDS if timeout is None else timeout
     failures = []
 
     def login() -> HostSession | None:
         try:
             return session.jump(
-                guest.address, user="root", private_key=image.private_key, host_keys=image.host_keys, timeout=timeout
+                guest.address, user="root", private_key=image.private_key, host_keys=image.host_keys, timeout=seconds
             )
         except GuestError as error:
             failures.append(error)
@@ -168,7 +170,7 @@ def connect(session: HostSession, guest: Guest, image: GuestImage, timeout: floa
             return None
 
     try:
-        return until(login, seconds=timeout, what="a login", interval=0.5)
+        return until(login, seconds=seconds, what="a login", interval=0.5)
     except DeadlineError:
         last = failures[-1]
         raise GuestError(f"{last.what}{console_tail(session, guest)}", where=last.where, fix=last.fix) from None

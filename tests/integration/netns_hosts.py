@@ -111,6 +111,17 @@ class Machine:
     log: Path
     process: subprocess.Popen[str]
 
+    def runs(self, word: str) -> bool:
+        """Whether a process of this host has `word` as an argument."""
+        space = _processes_of(self.pid)
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                if word.encode() in (path / "cmdline").read_bytes().split(b"\0") and _processes_of(path.name) == space:
+                    return True
+            except OSError:  # it has just ended
+                continue
+        return False
+
     def stop(self) -> None:
         """Pull the plug: no farewell to anybody, and its address answers nothing any more."""
         self.process.kill()
@@ -208,6 +219,11 @@ def _number() -> Iterator[int]:
             yield number
             return
     raise RuntimeError("240 test hosts are in use: are test runs left over?")
+
+
+def _processes_of(pid: int | str) -> Path:
+    """The name space in which the process is numbered: every host has its own."""
+    return Path(f"/proc/{pid}/ns/pid").readlink()
 
 
 def _end(process: subprocess.Popen[str]) -> None:

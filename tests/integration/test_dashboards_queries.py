@@ -47,6 +47,7 @@ PANELS = [
     for panel in one["panels"]
 ]
 NOW = datetime.now(UTC).replace(microsecond=0)
+pytestmark = pytest.mark.xdist_group("dashboards")  # one Prometheus answers the whole module
 NIGHT = "invented-nightly"
 HOURS = {"nohype-nightly": 96}  # of the time range; of the others:
 USUAL_HOURS = 6

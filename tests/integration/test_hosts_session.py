@@ -37,15 +37,10 @@ def session(netns_host: Host) -> Iterator[HostSession]:
         yield made
 
 
-def alive(word: str) -> bool:
-    """Whether a process with this word as an argument runs anywhere: test hosts' processes are this machine's, too."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if word.encode() in path.read_bytes().split(b"\0"):
-                return True
-        except OSError:
-            continue
-    return False
+@pytest.fixture
+def alive(netns_host: Host, machine_of: Callable[[Host], Machine]) -> Callable[[str], bool]:
+    """Whether a process with this word as an argument runs on the host."""
+    return machine_of(netns_host).runs
 
 
 def test_arguments_and_input_arrive_as_they_are(session: HostSession) -> None:
@@ -66,16 +61,18 @@ def test_a_command_that_fails_says_what_it_said(session: HostSession) -> None:
 
 
 @pytest.mark.parametrize("sudo", [False, True])
-def test_a_command_that_overruns_is_killed_with_its_children(session: HostSession, sudo: bool) -> None:
-    mark = f"61{os.getpid()}"
+def test_a_command_that_overruns_is_killed_with_its_children(
+    session: HostSession, alive: Callable[[str], bool], sudo: bool
+) -> None:
+    mark = "6161"
     with pytest.raises(DeadlineError, match="still running after 1 s"):
         session.run(["sh", "-c", f"sleep {mark}; true"], timeout=1, sudo=sudo)
     until(lambda: not alive(mark), seconds=10, what="end of the command")
     assert session.run(["true"]).exit_code == 0
 
 
-def test_a_server_runs_for_the_block_alone(session: HostSession) -> None:
-    mark = f"62{os.getpid()}"
+def test_a_server_runs_for_the_block_alone(session: HostSession, alive: Callable[[str], bool]) -> None:
+    mark = "6262"
     with session.background(["sleep", mark], sudo=True):
         until(lambda: alive(mark), seconds=10, what="start of the server")
     until(lambda: not alive(mark), seconds=10, what="end of the server")
@@ -189,7 +186,7 @@ def test_one_agent_answers_many_questions(
     running = session.run(["pgrep", "-c", "-f", "^/usr/bin/python3 .*nohype-host serve"]).stdout
     assert int(running) == 1
     session.close()
-    until(lambda: not alive("/usr/local/sbin/nohype-host"), seconds=10, what="end of the agent")
+    until(lambda: not machine_of(netns_host).runs("/usr/local/sbin/nohype-host"), seconds=10, what="end of the agent")
 
 
 def test_an_agent_that_is_killed_or_of_another_version(
@@ -212,9 +209,10 @@ def test_an_agent_that_is_killed_or_of_another_version(
 def test_an_agent_that_does_not_answer(
     session: HostSession, netns_host: Host, machine_of: Callable[[Host], Machine], tmp_path: Path
 ) -> None:
-    mark = f"63{os.getpid()}"
-    target = install_agent(machine_of(netns_host), tmp_path)
+    mark = "6363"
+    machine = machine_of(netns_host)
+    target = install_agent(machine, tmp_path)
     target.write_text(f"#!/bin/sh\nsleep {mark}\n", encoding="ascii")
     with pytest.raises(DeadlineError, match="no answer after 1 s"):
         session.agent("guest", "list", timeout=1)
-    until(lambda: not alive(mark), seconds=10, what="end of the agent")
+    until(lambda: not machine.runs(mark), seconds=10, what="end of the agent")

@@ -7,13 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import local_controller
+from forked import Forked
+from processes import bound_to_us
 
 from harness.results.store import Store
 from harness.wait import until
 
-HERE = Path(__file__).parent
 NOHYPE = (sys.executable, "-c", "from harness.cli import main; main()")
 # Makes its counter longer by 3, takes a moment, prints a figure.
 COUNTING = r"""
@@ -48,11 +51,12 @@ workloads:
 
 @dataclass
 class Laboratory:
-    """`root` holds the hosts, `state` what the harness keeps."""
+    """`root` holds the hosts, `state` what the harness keeps; `processes` are those that were started."""
 
     root: Path
     state: Path
     file: Path
+    processes: list[Forked | subprocess.Popen[str]] = field(default_factory=list)
 
     def workloads(self, moment: str = "sleep 0.05") -> None:
         """Write the workload files; `moment` is what a trial's program waits for."""
@@ -62,19 +66,18 @@ class Laboratory:
             (self.root / "workloads" / f"{name}.yml").write_text(text)
         (self.root / "workloads" / "boot.yml").write_text(BOOT)
 
-    def controller(self, *campaign: str, **options: object) -> subprocess.Popen[str]:
+    def controller(self, *campaign: str, **options: object) -> Forked:
         """Start a controller; it ends by itself, or by being killed."""
-        argv = [sys.executable, str(HERE / "local_controller.py"), str(self.root), str(self.file), json.dumps(options)]
-        pipe = subprocess.PIPE
-        return subprocess.Popen([*argv, *campaign], stdout=pipe, stderr=pipe, text=True)
+        process = Forked(local_controller.main, str(self.root), str(self.file), json.dumps(options), *campaign)
+        self.processes.append(process)
+        return process
 
-    def begun(self, *campaign: str) -> tuple[subprocess.Popen[str], str]:
+    def begun(self, *campaign: str) -> tuple[Forked, str]:
         """A controller that has told its campaign's id, and that id."""
         process = self.controller(*campaign)
-        assert process.stdout
         return process, process.stdout.readline().strip()
 
-    def under_way(self, *, runs: int) -> tuple[subprocess.Popen[str], str]:
+    def under_way(self, *, runs: int) -> tuple[Forked, str]:
         """As `begun`, once so many workloads were begun."""
         process, campaign = self.begun()
         until(lambda: len(self.calls("run")) >= runs, seconds=60, what=f"run {runs}", interval=0.01)
@@ -84,7 +87,8 @@ class Laboratory:
     def held(self) -> Iterator[None]:
         """No trial of a workload comes to its end within the block, however slow what happens there is."""
         gate = self.root / "gate"
-        self.workloads(f"until [ -e {gate} ]; do sleep 0.05; done")
+        # A controller that is killed leaves the program behind; so that it ends, it asks for that as well.
+        self.workloads(f"while [ ! -e {gate} ] && kill -0 $PPID; do sleep 0.05; done")
         try:
             yield
         finally:
@@ -94,17 +98,27 @@ class Laboratory:
         """A controller to its end."""
         process = self.controller(*campaign, **options)
         out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        return subprocess.CompletedProcess(process.args, process.wait(), out, err)
 
     def nohype(self, *words: str) -> subprocess.CompletedProcess[str]:
         """The command line itself."""
-        return subprocess.run([*NOHYPE, *words], capture_output=True, text=True, timeout=120, check=False)
+        argv = bound_to_us([*NOHYPE, *words])
+        return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
 
     def command(self, *words: str) -> subprocess.Popen[str]:
         """The command line, which goes on beside the test. It hears Ctrl-C even where tests run in the background."""
         pipe = subprocess.PIPE
-        argv = ["env", "--default-signal=INT", *NOHYPE, *words]
-        return subprocess.Popen(argv, stdout=pipe, stderr=pipe, text=True)
+        argv = bound_to_us(["env", "--default-signal=INT", *NOHYPE, *words])
+        process = subprocess.Popen(argv, stdout=pipe, stderr=pipe, text=True)
+        self.processes.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what still runs: nothing, unless a test has failed."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
     def store(self) -> Store:
         return Store()

@@ -20,6 +20,9 @@ from typing import Any
 
 import pytest
 
+from harness.paths import cache_dir
+from harness.toolbox.cache import locked
+
 PACKAGE = "chromium-headless-shell"
 _PROGRAMS = (PACKAGE, "chromium", "google-chrome")
 _REPLY_SECONDS = 60
@@ -32,6 +35,11 @@ def program() -> str:
         return found
     if os.geteuid() != 0:
         pytest.skip(f"no Chromium here, and installing {PACKAGE} needs root: sudo tests/run")
+    with locked(cache_dir() / ".chromium.lock"):  # tests that run in parallel need it at the same time
+        return shutil.which(PACKAGE) or _installed()
+
+
+def _installed() -> str:
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", "update", "-qq"], check=True, env=env)
     known = subprocess.run(["apt-cache", "show", PACKAGE], capture_output=True, check=False).returncode == 0

@@ -1,6 +1,6 @@
-"""Runs a campaign on a LocalLab as `nohype campaign run` does on hosts; a process of its own, so that it can be killed.
+"""Runs a campaign on a LocalLab as `nohype campaign run` does on hosts; for a process of its own, which can be killed.
 
-local_controller.py LAB_FOLDER CAMPAIGN_FILE OPTIONS_JSON [CAMPAIGN_ID]
+Arguments: LAB_FOLDER CAMPAIGN_FILE OPTIONS_JSON [CAMPAIGN_ID]
 Options: hosts, faults, kill_after. Prints the campaign's id first, and how it ended last.
 """
 
@@ -10,6 +10,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from local_lab import LocalLab
 
@@ -28,8 +29,16 @@ from harness.results.store import Store
 from harness.workloads.spec import load_workloads
 
 
-def main() -> int:
-    root, file, options = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+def main(*words: str) -> int:
+    """Its exit code, as that of the command line."""
+    try:
+        return _run(Path(words[0]), Path(words[1]), json.loads(words[2]), *words[3:])
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def _run(root: Path, file: Path, options: dict[str, Any], campaign_id: str = "") -> int:
     nowhere = root / "inventory.yml"
     hosts = tuple(
         Host(name, "127.0.0.1", number, "nobody", nowhere, nowhere, Fidelity.EMULATED)
@@ -37,7 +46,7 @@ def main() -> int:
     )
     campaign = load_campaign(file, load_workloads(root / "workloads"), Inventory(nowhere, hosts))
     with Store() as store:
-        record = store.campaign(sys.argv[4]) if len(sys.argv) > 4 else register(store, campaign, nowhere)
+        record = store.campaign(campaign_id) if campaign_id else register(store, campaign, nowhere)
         print(record.id, flush=True)
         recorded, stop = folders.read(record.id), Stop()
         lab = LocalLab(root, options.get("faults", []), options.get("kill_after", 0))
@@ -47,11 +56,3 @@ def main() -> int:
             outcome = engine.execute(run)
     print(json.dumps(asdict(outcome)))
     return outcome.exit_code
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)

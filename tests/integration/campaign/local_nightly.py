@@ -72,30 +72,34 @@ class LocalCampaigns:
             self._store.set_campaign_status(campaign_id, CANCELLED, datetime.now(UTC))
 
 
-def main() -> int:
-    root, options, what = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
+def main(*words: str) -> int:
+    """Its exit code, as that of the command line."""
+    try:
+        return _run(*words)
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def _run(folder: str, options_json: str, what: str, *words: str) -> int:
+    root, options = Path(folder), json.loads(options_json)
     if what == "daemon":
 
         def argv(name: str, night: str) -> list[str]:
-            return [sys.executable, *sys.argv[:3], "run", name, night, "--scheduled"]
+            return [sys.executable, __file__, folder, options_json, "run", name, night, "--scheduled"]
 
         stop = Stop()
         with interruptible(stop):
             serve(argv, lambda text: print(text, flush=True), stop, look_seconds=0.2, again_seconds=0.2)
         return 0
-    words = [word for word in sys.argv[4:] if word != "--scheduled"]
+    name, *night = [word for word in words if word != "--scheduled"]
     with Store() as store:
-        nightly = find_nightly(store, words[0])
-        night = words[1] if len(words) > 1 else None
+        nightly = find_nightly(store, name)
         campaigns = LocalCampaigns(store, root, options)
-        found = run_one(store, nightly, campaigns, night, force="--scheduled" not in sys.argv)
+        found = run_one(store, nightly, campaigns, night[0] if night else None, force="--scheduled" not in words)
     tell(found)
     return exit_code(found)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    sys.exit(main(*sys.argv[1:]))

@@ -367,6 +367,7 @@ def test_cancelling_a_dead_campaign_frees_its_host(laboratory: Laboratory) -> No
     assert [one["status"] for one in listed] == ["done", "cancelled"]
 
 
+@pytest.mark.xdist_group("postgresql")
 def test_with_postgresql(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch, postgresql_url: str) -> None:
     """Engine, store and leases in a PostgreSQL: killed, resumed, and two controllers on one host."""
     monkeypatch.setenv("NOHYPE_DATABASE_URL", postgresql_url)

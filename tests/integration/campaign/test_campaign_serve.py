@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from campaign_laboratory import Laboratory
 from headless_browser import Browser
+from processes import bound_to_us
 from test_campaign_engine import TRIALS
 
 from harness.wait import until
@@ -52,7 +53,8 @@ CONTRAST = """
 def base(laboratory: Laboratory) -> Iterator[str]:
     """A server's address, without the last slash."""
     argv = [sys.executable, "-c", "from harness.cli import main; main()", "serve", "--listen", "127.0.0.1:0"]
-    process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"})
+    env = {**os.environ, "COLUMNS": "200"}
+    process = subprocess.Popen(bound_to_us(argv), stderr=subprocess.PIPE, text=True, env=env)
     assert process.stderr
     try:
         found = re.search(r"(http://\S+)/ ", process.stderr.readline())

@@ -10,6 +10,7 @@ import subprocess
 from collections import Counter
 
 from campaign_laboratory import NOHYPE, Laboratory
+from processes import bound_to_us
 from test_campaign_engine import TRIALS
 
 
@@ -30,7 +31,6 @@ def test_it_follows_a_running_campaign_to_its_end(laboratory: Laboratory) -> Non
 
 def test_its_exit_code_and_its_lines_tell_of_failed_trials(laboratory: Laboratory) -> None:
     faulty = laboratory.controller(faults=[{"method": "run", "calls": [2], "error": "WorkloadError"}])
-    assert faulty.stdout
     failing = faulty.stdout.readline().strip()
     watched = laboratory.nohype("campaign", "watch", failing)
     assert faulty.wait(30) == 1
@@ -68,7 +68,7 @@ def test_on_a_terminal_it_is_one_screen(laboratory: Laboratory) -> None:
     process, _ = laboratory.under_way(runs=1)
     screen, terminal = pty.openpty()
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
-    watcher = subprocess.Popen([*NOHYPE, "campaign", "watch"], stdout=terminal, stderr=terminal, env=env)
+    watcher = subprocess.Popen(bound_to_us([*NOHYPE, "campaign", "watch"]), stdout=terminal, stderr=terminal, env=env)
     os.close(terminal)
     shown = b""
     try:

@@ -8,14 +8,15 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import local_nightly
 import pytest
-from campaign_laboratory import COUNTING, HERE, Laboratory
+from campaign_laboratory import COUNTING, Laboratory
+from forked import Forked
 from small_file_system import small_file_system
 
 from harness.nightly.presence import alone, controller, node
@@ -39,7 +40,6 @@ class Nights:
     """A laboratory with an installed nightly."""
 
     laboratory: Laboratory
-    processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def install(self, *, at: datetime, installed_at: datetime, late_hours: float = 6, node_name: str = "") -> None:
         """A nightly `n`, due every day at the time of day of `at`."""
@@ -51,16 +51,15 @@ class Nights:
                 NightlyRecord("n", node_name or node(), spec, file, "test", inventory, installed_at, None)
             )
 
-    def start(self, *words: str, **options: object) -> subprocess.Popen[str]:
-        argv = [sys.executable, str(HERE / "local_nightly.py"), str(self.laboratory.root), json.dumps(options), *words]
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.processes.append(process)
+    def start(self, *words: str, **options: object) -> Forked:
+        process = Forked(local_nightly.main, str(self.laboratory.root), json.dumps(options), *words)
+        self.laboratory.processes.append(process)
         return process
 
     def run(self, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
         process = self.start("run", "n", *words, **options)
         out, err = process.communicate(timeout=300)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        return subprocess.CompletedProcess(process.args, process.wait(), out, err)
 
     def all(self) -> tuple[NightRecord, ...]:
         with Store() as store:
@@ -75,19 +74,14 @@ class Nights:
 
     def figure(self, value: int) -> None:
         """From now on the workload prints this."""
-        text = COUNTING.replace("NAME", "one").replace("SECONDS", "0.01").replace("figure: 42", f"figure: {value}")
+        text = COUNTING.replace("NAME", "one").replace("MOMENT", "sleep 0.01").replace("figure: 42", f"figure: {value}")
         (self.laboratory.root / "workloads" / "one.yml").write_text(text)
 
 
 @pytest.fixture
-def nights(laboratory: Laboratory) -> Iterator[Nights]:
+def nights(laboratory: Laboratory) -> Nights:
     laboratory.file.write_text(CAMPAIGN)
-    made = Nights(laboratory)
-    yield made
-    for process in made.processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    return Nights(laboratory)
 
 
 def soon_over() -> datetime:
@@ -183,7 +177,6 @@ def test_two_runs_of_a_nightly_queue(nights: Nights) -> None:
     nights.install(at=soon_over(), installed_at=datetime.now(UTC))
     with alone("n", print):  # as another run holds it
         second = nights.start("run", "n")
-        assert second.stderr
         assert "waiting for its end" in second.stderr.readline()
         assert nights.all() == ()
     assert second.wait(300) == 0
@@ -205,7 +198,6 @@ def test_the_controller_runs_a_late_night_and_records_the_missed_ones(nights: Ni
     assert controller() == daemon.pid
     second = nights.start("daemon")
     assert second.wait(120) == 3
-    assert second.stderr
     assert f"process {daemon.pid} is the controller" in second.stderr.read()
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(120) == 0
@@ -288,8 +280,6 @@ def test_a_night_waits_for_room_on_a_full_disk(small_disk: Path, nights: Nights)
         daemon = nights.start("daemon")
         until(lambda: nights.laboratory.calls("run"), seconds=120, what="the first trial", interval=0.01)
         fill(small_disk / "filler")
-    assert daemon.stdout
-    assert daemon.stderr
     assert any("has ended with status 1" in line for line in daemon.stdout)
     assert "database or disk is full" in daemon.stderr.readline()
     (waiting,) = nights.all()

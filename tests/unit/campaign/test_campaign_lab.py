@@ -64,7 +64,8 @@ def test_a_guest_killed_during_a_workload_is_told_with_its_exit(workload: str, t
         _run(workload, CREATED, KILLED, tmp_path)
 
 
-def test_other_failures_stay_what_they_are(tmp_path: Path) -> None:
+def test_other_failures_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.guests.lifecycle.LOGIN_SECONDS", 0.2)
     ordinary = replace(CREATED, engagement=Engagement())
     disengaged = replace(CREATED, engagement=Engagement("disengaged"))
     for guest, now in ((ordinary, ordinary), (CREATED, disengaged)):

@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from processes import bound_to_us
 from prometheus_client.parser import text_string_to_metric_families
 from test_onhost_counters import HIST, RECORD
 from test_onhost_sriov import Tree
@@ -46,7 +47,8 @@ def _page(root: Path) -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-c", START, f"127.0.0.1:{port}", str(root)])
+    argv = [sys.executable, "-c", START, f"127.0.0.1:{port}", str(root)]
+    process = subprocess.Popen(bound_to_us(argv))
     try:
         return _get(f"http://127.0.0.1:{port}/metrics", process)
     finally:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from forked import CONTEXT
 from results_records import (
     AT,
     BLOCK,
@@ -33,7 +34,12 @@ from harness.results.model import NightStatus, NoteKind, TrialRecord
 from harness.results.store import Store, default_url
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=[pytest.mark.integration, pytest.mark.xdist_group("postgresql")]),
+    ]
+)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'deep' / 'results.sqlite'}"
@@ -98,9 +104,8 @@ def _add(url: str, barrier: object, results: multiprocessing.Queue[bool]) -> Non
 
 
 def test_two_processes_adding_one_trial_leave_it_once(store: Store, url: str) -> None:
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(4), context.Queue()
-    processes = [context.Process(target=_add, args=(url, barrier, results)) for _ in range(4)]
+    barrier, results = CONTEXT.Barrier(4), CONTEXT.Queue()
+    processes = [CONTEXT.Process(target=_add, args=(url, barrier, results)) for _ in range(4)]
     for process in processes:
         process.start()
     added = [results.get(timeout=60) for _ in processes]

@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from processes import bound_to_us
 from typer.testing import CliRunner
 from web_server import HOSTILE, NOHYPE, Server, serving
 
@@ -27,6 +28,7 @@ from harness.web.server import Listen, check_password, parse_listen
 
 CAMPAIGN = "/campaigns/quickstart-fixture"
 PASSWORD = "correct horse battery"
+pytestmark = pytest.mark.xdist_group("web")  # its servers serve the whole module
 
 
 class Links(HTMLParser):
@@ -307,7 +309,7 @@ def test_with_a_certificate_it_speaks_tls(state: Path, tmp_path: Path) -> None:
     subprocess.run([*make, *subject, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     argv = [*NOHYPE, "--listen", "127.0.0.1:0", "--tls-cert", str(certificate), "--tls-key", str(key)]
     env = {**os.environ, "NOHYPE_STATE": str(state)}
-    process = subprocess.Popen(argv, env=env, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(bound_to_us(argv), env=env, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     try:
         found = re.search(r"https://127\.0\.0\.1:(\d+)/", process.stderr.readline())

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from processes import bound_to_us
+
 HOSTILE = "<script>alert(1)</script>"
 NOHYPE = [sys.executable, "-c", "from harness.cli import main; main()", "serve"]
 
@@ -51,7 +53,7 @@ def serving(state: Path, *words: str, password: str = "") -> Iterator[Server]:
     env = {**os.environ, "NOHYPE_STATE": str(state), "NOHYPE_SERVE_PASSWORD": password, "COLUMNS": "200"}
     env.pop("NOHYPE_DATABASE_URL", None)
     argv = [*NOHYPE, "--listen", "127.0.0.1:0", *words]
-    process = subprocess.Popen(argv, env=env, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(bound_to_us(argv), env=env, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     try:
         line = process.stderr.readline()

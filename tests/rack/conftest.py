@@ -37,7 +37,8 @@ def nohype() -> Nohype:
         pytest.skip("the emulated rack needs root: sudo tests/run")
     # Always the same place: what a killed test run has left is found and ended by the next one (and by .ci/run).
     made = Nohype(state_dir() / "rack-tests")
-    made("rack", "down")
+    for left_over in (made, Nohype(made.state / "vtd")):
+        left_over("rack", "down")
     shutil.rmtree(made.state, ignore_errors=True)
     control_key()  # it is part of the images: with another one every image would be built anew
     shutil.copytree(state_dir() / "keys", made.state / "keys")

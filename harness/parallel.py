@@ -1,57 +1,51 @@
-"""Run several functions at the same time, so that they end together: when one fails, and on Ctrl-C.
-
-A thread cannot be ended from outside. What takes long within (`harness.wait.until`, `harness.toolbox.process.run`)
-looks whether its thread is to end, and raises `Cancelled` then.
-"""
+"""Run several functions at the same time, so that they end together: when one fails, and on Ctrl-C."""
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 
-# Per thread, so that only threads of `side_by_side` are cancelled, and nothing has to be handed down to every wait.
-_asked: ContextVar[Callable[[], bool]] = ContextVar("asked", default=lambda: False)
-
-
-class Cancelled(BaseException):
-    """This thread is to end: another one has failed, or Ctrl-C. No `Exception`: nobody may take it for a failure."""
-
-
-def check_cancelled() -> None:
-    """Raises Cancelled where the thread that calls it is to end."""
-    if _asked.get()():
-        raise Cancelled
+from harness.cancel import Cancelled, cancel_when
+from harness.wait import until
 
 
 def side_by_side(*works: Callable[[], object]) -> None:
     """Call each of `works` in a thread of its own; returns when all have returned.
 
-    When one raises, the others are cancelled, and its error is raised when they have ended; errors that come after the
-    first one are dropped. Ctrl-C cancels all of them, and KeyboardInterrupt is raised when they have ended.
+    When one raises, the others are cancelled (harness.cancel), and its error is raised when they have ended; errors
+    that come after the first one are dropped. Ctrl-C cancels all of them, and KeyboardInterrupt is raised when they
+    have ended; a second Ctrl-C does not wait for that.
     """
     stop, lock = threading.Event(), threading.Lock()
-    first: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def work_on(work: Callable[[], object]) -> None:
-        _asked.set(stop.is_set)
+        cancel_when(stop.is_set)
         try:
             work()
         except Cancelled:
-            raise
+            pass
         except BaseException as error:
             with lock:
-                first.append(error)
+                errors.append(error)
             stop.set()
-            raise
 
-    with ThreadPoolExecutor(len(works), thread_name_prefix="side") as pool:
-        futures = [pool.submit(work_on, work) for work in works]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        except BaseException:
-            stop.set()
-            raise
-    if first:
-        raise first[0]
+    threads = [threading.Thread(target=work_on, args=(work,), daemon=True) for work in works]
+    try:
+        for thread in threads:
+            thread.start()
+        # Not join: this wait holds no lock that Ctrl-C could leave taken, and ends where we ourselves are cancelled.
+        _await_end(threads)
+    except BaseException:
+        stop.set()
+        for thread in threads:
+            if thread.is_alive():
+                thread.join()
+        raise
+    if errors:
+        raise errors[0]
+
+
+def _await_end(threads: Sequence[threading.Thread]) -> None:
+    until(lambda: not any(thread.is_alive() for thread in threads), seconds=math.inf, what="end", interval=0.05)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from harness.cancel import check_cancelled
 from harness.errors import DeadlineError
-from harness.parallel import check_cancelled
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ def until(
     """Call `check` until it returns something true, and return that.
 
     Raises DeadlineError naming `what` was awaited when `seconds` have passed, and Cancelled in a thread that is to end
-    (harness.parallel). `interval` is in seconds.
+    (harness.cancel). `interval` is in seconds.
     """
     deadline = time.monotonic() + seconds
     while True:

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from harness.parallel import Cancelled
+from harness.cancel import Cancelled
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"  # rich's "dots"; its own Spinner would let a long line wrap
 _FRAMES_PER_SECOND = 8

@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.cancel import check_cancelled
 from harness.errors import HarnessError, UnavailableError
-from harness.parallel import check_cancelled
 
 _LOOK_SECONDS = 0.2  # how often a program's thread looks whether it is to end
 _KILL_SECONDS = 5.0
@@ -23,7 +23,7 @@ def run(
     """Run `argv`, return its stdout.
 
     Raises UnavailableError when the program is missing, HarnessError when it fails or outlasts `timeout` seconds, and
-    Cancelled in a thread that is to end (harness.parallel). A program that has not ended then is killed.
+    Cancelled in a thread that is to end (harness.cancel). A program that has not ended then is killed.
     """
     done = attempt(argv, stdin=stdin, timeout=timeout, env=env)
     if done.returncode != 0:

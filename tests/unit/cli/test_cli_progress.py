@@ -10,9 +10,10 @@ import time
 import pytest
 from rich.console import Console
 
+from harness.cancel import Cancelled
 from harness.cli.progress import Steps, clock
 from harness.errors import HarnessError
-from harness.parallel import Cancelled, side_by_side
+from harness.parallel import side_by_side
 from harness.wait import until
 
 

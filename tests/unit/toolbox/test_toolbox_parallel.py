@@ -162,3 +162,35 @@ def test_a_program_that_is_missing_or_takes_too_long() -> None:
         run(["no-such-program"])
     with pytest.raises(UnavailableError, match="'no-such-program' is not installed"):
         bound(["no-such-program"])
+
+
+def test_within_each_other_the_inner_ones_end_with_the_outer() -> None:
+    waiting = threading.Event()
+
+    def waits() -> None:
+        waiting.set()
+        never()
+
+    def fails() -> None:
+        waiting.wait(60)
+        raise HarnessError("outer")
+
+    with pytest.raises(HarnessError, match=r"^outer$"):
+        side_by_side(lambda: side_by_side(waits, never), fails)
+    assert not [thread for thread in threading.enumerate() if thread.name.endswith("(work_on)")]
+
+
+def test_ctrl_c_is_not_lost_however_early_it_comes() -> None:
+    """While threads are still being started, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def presses() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        never()
+
+    try:
+        for _ in range(20):
+            with pytest.raises(KeyboardInterrupt):
+                side_by_side(presses, never)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -47,7 +47,7 @@ class Fit:
         if not self.misfits:
             return f"patch {self.name} applies"
         first, more = self.misfits[0], len(self.misfits) - 1
-        rest = f" (and in {more} more files)" if more else ""
+        rest = f" (and in {more} other file{'s' if more > 1 else ''})" if more else ""
         return f"patch {self.name} fails at {first.file}: {first.why}{rest}"
 
 

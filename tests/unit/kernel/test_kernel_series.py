@@ -25,7 +25,7 @@ def test_every_kind_of_misfit_is_told_with_its_file(tmp_path: Path) -> None:
         Misfit("done.c", "the change is in it already"),
         Misfit("there.c", "the file is there already"),
     )
-    assert str(first) == "patch 1.patch fails at changed.c: hunk 1 at line 1 (and in 3 more files)"
+    assert str(first) == "patch 1.patch fails at changed.c: hunk 1 at line 1 (and in 3 other files)"
     assert second == Fit("2.patch", ())  # on what the first left
     assert {path.name: path.read_text() for path in tree.iterdir()} == {**files, "fits.c": "a\nb\nn\nn\nc\n"}
     assert not (tmp_path / "patch").exists()

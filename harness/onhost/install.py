@@ -17,8 +17,9 @@ from pathlib import Path
 from .errors import AgentError
 from .system import ROOT
 
-FOLDER = "usr/local/lib/nohype-host"  # holds a folder for each version, named by the archive's hash
+FOLDER = "usr/local/lib/nohype-host"  # holds a folder for each version, named by the archive's SHA-1
 PROGRAM = "usr/local/sbin/nohype-host"
+DONE = "installed"  # in a version's folder once the program is that version: role agent looks for it
 # -I: no file of the current folder and no variable of the caller's decides what root's Python imports.
 _LAUNCHER = """\
 #!/usr/bin/python3 -I
@@ -36,12 +37,12 @@ def install(archive: Path, root: Path = ROOT) -> dict[str, object]:
 
     A program that runs meanwhile keeps its own version; those before that go. Raises AgentError for what is no archive.
     """
-    name = hashlib.sha256(archive.read_bytes()).hexdigest()[:16]
+    name = hashlib.sha1(archive.read_bytes(), usedforsecurity=False).hexdigest()  # as Ansible's copy tells it
     home = root / FOLDER
     target, program = home / name, root / PROGRAM
     launcher = _LAUNCHER.format(folder=f"/{FOLDER}/{name}")
     before = program.read_text(encoding="utf-8", errors="replace") if program.exists() else ""
-    if before == launcher and target.is_dir():
+    if before == launcher and (target / DONE).exists():
         return {"changed": False, "folder": f"/{FOLDER}/{name}"}
     home.mkdir(parents=True, exist_ok=True)
     if not target.is_dir():
@@ -51,6 +52,7 @@ def install(archive: Path, root: Path = ROOT) -> dict[str, object]:
     draft.write_text(launcher, encoding="utf-8")
     draft.chmod(0o755)
     draft.replace(program)
+    (target / DONE).touch()
     for folder in home.iterdir():
         if folder != target and folder.name not in before:
             shutil.rmtree(folder, ignore_errors=True)

@@ -99,21 +99,13 @@ class Block:
         assert record is not None
         self._await_reboot()
         self._tell("looking for where it was left")
-        run.lab.prepare(planned.host, planned.stack, self.folder, self._tell)  # it may have been installed anew
         bench = run.lab.open(planned.host)
-        state = bench.state()
-        if (state.boot_id, state.stack) == (record.boot_id, planned.stack):
-            self.boot_id, self.fingerprint = record.boot_id, record.fingerprint
-            kept = [found for found in run.store.fingerprints(run.id) if found.digest == record.fingerprint]
-            self._known = dict(kept[0].facts)
-        else:  # somebody rebooted it, or power was cut: the rest of the block runs in another boot
+        try:
+            self._resume(bench, record)
+        except BaseException:
             bench.close()
-            run.lab.boot(planned.host, planned.stack, self._tell, fresh=False)
-            bench = run.lab.open(planned.host)
-            self._identify(bench)
-        self._clear(bench)
+            raise
         self.bench = bench
-        self._dropped = bench.exits().dropped
         return bench
 
     def shared_guest(self, seconds_for_boot: float) -> Guest:
@@ -234,15 +226,30 @@ class Block:
     def _boot(self) -> None:
         run, planned = self.run, self.planned
         care.refuse_quarantined(self.run, self.planned.host)
-        run.lab.prepare(planned.host, planned.stack, self.folder, self._tell)
-        run.check_stop()
-        ready_seconds = run.lab.boot(planned.host, planned.stack, self._tell, fresh=True)
-        run.check_stop()
         bench = self.bench = run.lab.open(planned.host)
+        bench.prepare(planned.stack, run.spec.stacks, self.folder, self._tell)
+        run.check_stop()
+        ready_seconds = bench.boot(planned.stack, self._tell, fresh=True)
+        run.check_stop()
         self._identify(bench)
         self._dropped = bench.exits().dropped
         identity = (planned.id, run.id, planned.number, planned.host, planned.stack)
         run.store.add_block(BlockRecord(*identity, self.boot_id, self.fingerprint, ready_seconds))
+
+    def _resume(self, bench: Bench, record: BlockRecord) -> None:
+        """Bring the host back into the block's stack, without guests: a killed controller left it somewhere."""
+        run, planned = self.run, self.planned
+        bench.prepare(planned.stack, run.spec.stacks, self.folder, self._tell)  # it may have been installed anew
+        state = bench.state()
+        if (state.boot_id, state.stack) == (record.boot_id, planned.stack):
+            self.boot_id, self.fingerprint = record.boot_id, record.fingerprint
+            kept = [found for found in run.store.fingerprints(run.id) if found.digest == record.fingerprint]
+            self._known = dict(kept[0].facts)
+        else:  # somebody rebooted it, or power was cut: the rest of the block runs in another boot
+            bench.boot(planned.stack, self._tell, fresh=False)
+            self._identify(bench)
+        self._clear(bench)
+        self._dropped = bench.exits().dropped
 
     def _identify(self, bench: Bench) -> None:
         size = self.run.spec.guest

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from harness import stacks
+from harness.campaign.prepare import Preparation, of_campaign
 from harness.campaign.protocol import Bench, HostState, Tell
 from harness.errors import (
     DeadlineError,
@@ -31,9 +31,8 @@ from harness.kernel.image import KernelImage, booted
 from harness.metrics.check import agrees
 from harness.metrics.server import PrometheusServer
 from harness.metrics.targets import exporter_targets
-from harness.provision import stacks as provision
-from harness.provision.activate import activate
-from harness.provision.model import START, OnEvent, TaskEvent
+from harness.provision.activate import enter
+from harness.provision.stacks import needs_kernel
 from harness.results.artifacts import storing, write_text
 from harness.results.model import Fingerprint, GuestTotals
 from harness.stacks.bare import Bare
@@ -50,7 +49,7 @@ _SCRAPED_SECONDS = 60.0
 class HostLab:
     """See Lab.
 
-    `kernel` may be None where no stack boots it; `cancelled` is asked while playbooks run, and ends them.
+    `kernel` may be None where no stack boots it; `cancelled` is asked while hosts are prepared and boot, and ends that.
     """
 
     def __init__(
@@ -63,40 +62,15 @@ class HostLab:
         cancelled: Callable[[], bool],
     ) -> None:
         self._hosts = {host.name: host for host in hosts}
-        self._inventory = inventory
         self._image = image
         self._kernel = kernel
         self._prometheus = prometheus
-        self._cancelled = cancelled
-
-    def prepare(self, host: str, stack: str, folder: Path, tell: Tell) -> None:
-        """See Lab."""
-        target = self._hosts[host]
-        kernel_digest = self._kernel.digest if self._kernel else ""
-        wanted = provision.digest(stack, self._image.digest, target, kernel_digest=kernel_digest)
-        with connect(target) as session:
-            if provision.is_provisioned(session, stack, wanted):
-                return
-        tell(f"provision {stack}")
-        provision.provision(
-            stack,
-            [target],
-            inventory=self._inventory,
-            image=self._image,
-            kernel=self._kernel,
-            artifacts=folder,
-            on_event=_telling(tell, f"provision {stack}"),
-            cancelled=self._cancelled,
-        )
-
-    def boot(self, host: str, stack: str, tell: Tell, *, fresh: bool) -> float:
-        """See Lab."""
-        return activate(stack, self._hosts[host], tell=tell, force_reboot=fresh, cancelled=self._cancelled)
+        self._preparation = of_campaign(inventory, image, kernel, cancelled)
 
     def open(self, host: str) -> Bench:
         """See Lab."""
         target = self._hosts[host]
-        return HostBench(target, connect(target), self._image, self._kernel)
+        return HostBench(target, connect(target), self._image, self._kernel, self._preparation)
 
     def power_cycle(self, host: str, seconds: float) -> None:
         """See Lab. Raises UnavailableError for a host without BMC."""
@@ -125,13 +99,39 @@ class HostLab:
 class HostBench:
     """See Bench. Used by one thread."""
 
-    def __init__(self, host: Host, session: HostSession, image: GuestImage, kernel: KernelImage | None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        session: HostSession,
+        image: GuestImage,
+        kernel: KernelImage | None,
+        preparation: Preparation,
+    ) -> None:
         self._host = host
         self._session = session
         self._image = image
         self._kernel = kernel
+        self._preparation = preparation
         self._capabilities: Capabilities | None = None
         self._inside: tuple[str, HostSession] | None = None  # name of a guest, and the session in it
+
+    def prepare(self, stack: str, stacks: Sequence[str], folder: Path, tell: Tell) -> None:
+        """See Bench. Where nothing is missing it takes one command on the host."""
+        missing = self._preparation.missing(stacks, self._host, self._session)
+        if stack not in missing:
+            return
+        self._session.close()  # it may not outlive what happens to the host's network
+        self._preparation.install(stack, missing, self._host, folder, tell)
+        self._session = connect(self._host)
+
+    def boot(self, stack: str, tell: Tell, *, fresh: bool) -> float:
+        """See Bench."""
+        self._leave()
+        self._capabilities = None
+        self._session, seconds = enter(
+            *(stack, self._host, self._session), tell=tell, force_reboot=fresh, cancelled=self._preparation.cancelled
+        )
+        return seconds
 
     def state(self) -> HostState:
         """See Bench."""
@@ -142,7 +142,7 @@ class HostBench:
         """See Bench. What guests consist of belongs to what a block ran on."""
         able = self._found()
         # Guests of a host with the NoHype kernel boot that very kernel, whatever their image has.
-        guests_kernel = able.kernel if provision.needs_kernel(able.stack) else self._image.kernel_release
+        guests_kernel = able.kernel if needs_kernel(able.stack) else self._image.kernel_release
         facts = dict(discover.fingerprint(self._session, self._host.name).facts)
         facts |= self._spec(able.stack, "fingerprint", vcpus, memory_mib).facts()
         facts |= {"guest.image": self._image.digest, "guest.kernel": guests_kernel}
@@ -274,17 +274,6 @@ def prometheus_binary(data: Path) -> list[str]:
     from harness.toolbox.root import prometheus_program
 
     return prometheus_program("prometheus", "Prometheus", [data])
-
-
-def _telling(tell: Tell, doing: str) -> OnEvent:
-    """Tells each task of a playbook as a part of what is being done."""
-    tasks = itertools.count(1)
-
-    def on_event(event: TaskEvent) -> None:
-        if event.outcome == START:
-            tell(doing, f"task {next(tasks)}: {event.title}")
-
-    return on_event
 
 
 def _without_guests(found: Capabilities) -> Capabilities:

@@ -29,7 +29,21 @@ class HostState:
 
 
 class Bench(Protocol):
-    """A host that runs a stack, ready for guests. Methods raise HarnessErrors; HostUnreachableError: it is lost."""
+    """One connection to a host, from preparing it to its guests.
+
+    Methods raise HarnessErrors; HostUnreachableError: the host is lost.
+    """
+
+    def prepare(self, stack: str, stacks: Sequence[str], folder: Path, tell: Tell) -> None:
+        """Install what the stack needs, where it is not there yet, and at once what others of `stacks` still need.
+
+        What those lack is no error of this one. Logs go to `folder`.
+        """
+        ...
+
+    def boot(self, stack: str, tell: Tell, *, fresh: bool) -> float:
+        """Boot into the stack; with `fresh` also a host that runs it already. Seconds of the reboot, 0 without one."""
+        ...
 
     def state(self) -> HostState: ...
 
@@ -78,14 +92,6 @@ class Bench(Protocol):
 
 class Lab(Protocol):
     """The hosts of a campaign, by name."""
-
-    def prepare(self, host: str, stack: str, folder: Path, tell: Tell) -> None:
-        """Install what the stack needs, where it is not there yet. Logs go to `folder`."""
-        ...
-
-    def boot(self, host: str, stack: str, tell: Tell, *, fresh: bool) -> float:
-        """Boot into the stack; with `fresh` also a host that runs it already. Seconds of the reboot, 0 without one."""
-        ...
 
     def open(self, host: str) -> Bench: ...
 

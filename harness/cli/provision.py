@@ -1,4 +1,4 @@
-"""`nohype provision`: make hosts able to run a stack."""
+"""`nohype provision`: make hosts able to run stacks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from harness.cli.common import InventoryOption, JsonOption, VerboseOption, default_inventory, err, out, print_json
 from harness.cli.progress import RunningStep, Steps
+from harness.errors import InputError
 from harness.paths import state_dir
 from harness.provision.model import CHANGED, FAILED, OK, SKIPPED, START, UNREACHABLE, TaskEvent
 
@@ -63,7 +64,10 @@ class Progress:
 
 
 def provision(
-    stack: Annotated[str, typer.Option(help="kvm, kvm-tuned or nohype.", metavar="STACK")],
+    stack: Annotated[
+        list[str] | None, typer.Option(metavar="STACK", help="A stack, such as kvm; give it again for further ones.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all-stacks", help="Every stack there is.")] = False,
     limit: Annotated[
         str, typer.Option(metavar="PATTERN", help="Hosts: names, groups and globs separated by commas; ! takes away.")
     ] = "all",
@@ -71,33 +75,38 @@ def provision(
     verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Install on hosts what STACK needs: packages, services, network, its own boot entry, kernel, the guest image.
+    """Install on hosts what the stacks need: packages, services, network, boot entries, kernel, the guest image.
 
-    Nothing is rebooted, and a host that has it all is left as it is. Campaigns do this by themselves for the hosts
-    they use; then they boot them into the stack.
+    What stacks share is done once: name all that you want in one call. Nothing is rebooted, and a host that has it all
+    is left as it is. Campaigns do this by themselves for the hosts they use; then they boot them into the stacks.
 
     Examples:
 
       nohype provision --stack kvm
 
-      nohype provision --stack kvm-tuned --limit 'rack*,!rack3'
+      nohype provision --stack kvm --stack kvm-tuned --limit 'rack*,!rack3'
     """
     from harness.guests import image
     from harness.hosts.inventory import load_inventory
     from harness.kernel.image import for_stacks
     from harness.provision import stacks
 
+    if every == bool(stack):
+        raise InputError("which stacks?", fix=f"--stack with one of {', '.join(stacks.STACKS)}, or --all-stacks")
+    wanted = list(stacks.STACKS) if every else list(dict.fromkeys(stack or []))
     path = default_inventory(inventory)
     hosts = load_inventory(path).select(limit)
-    stacks.check(stack)
+    for name in wanted:
+        stacks.check(name)
     guest_image = image.current()
-    kernel = for_stacks([stack], hosts)
-    artifacts = state_dir() / "provision" / f"{datetime.now():%Y%m%d-%H%M%S}-{stack}"
+    kernel = for_stacks(wanted, hosts)
+    artifacts = state_dir() / "provision" / f"{datetime.now():%Y%m%d-%H%M%S}-{'+'.join(wanted)}"
     names = ", ".join(host.name for host in hosts)
+    which = f"stack {wanted[0]}" if len(wanted) == 1 else f"stacks {', '.join(wanted)}"
     err.print(f"Ansible's log: {artifacts}", markup=False, soft_wrap=True)
-    with Steps(err).shown() as steps, steps.running(f"provision stack {stack} on {names}") as step:
+    with Steps(err).shown() as steps, steps.running(f"provision {which} on {names}") as step:
         result = stacks.provision(
-            stack,
+            wanted,
             hosts,
             inventory=path,
             image=guest_image,
@@ -113,4 +122,4 @@ def provision(
         changed = f"[yellow]{host.changed}[/yellow]" if host.changed else "0"
         table.add_row(host.host, str(host.ok), changed, str(host.skipped))
     out.print(table)
-    out.print(f"stack {stack} is ready on {names} after {result.seconds:.1f} s; campaigns boot into it")
+    out.print(f"ready on {names} after {result.seconds:.1f} s: {which}; campaigns do the booting")

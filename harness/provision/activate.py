@@ -57,18 +57,38 @@ def activate(
     seconds: float = REBOOT_SECONDS,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> float:
-    """Boot `host` into `stack`, verify that by the kernel's release and command line, wait for its services.
+    """As `enter`, with a session of its own. Returns the seconds of the reboot, 0 without one.
 
-    Reboots only where the host does not run the stack's present boot entry, or `force_reboot` asks for it. Returns
-    the seconds from the request to the host's SSH, 0 without a reboot.
-
-    Raises InputError for an unknown stack, ProvisionError where the entry is missing, is not what the boot loader
-    boots, or a service does not start, or when `cancelled` says so; DeadlineError when the host is not back within
-    `seconds`; and what `connect` raises.
+    Raises InputError for an unknown stack, and as `connect` and `enter`.
     """
     check(stack)
+    session, took = enter(
+        stack, host, connect(host), tell=tell, force_reboot=force_reboot, seconds=seconds, cancelled=cancelled
+    )
+    session.close()
+    return took
+
+
+def enter(
+    stack: str,
+    host: Host,
+    session: HostSession,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    force_reboot: bool = False,
+    seconds: float = REBOOT_SECONDS,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[HostSession, float]:
+    """Boot `host` into `stack`, verify that by the kernel's release and command line, wait for its services.
+
+    Reboots only where the host does not run the stack's present boot entry, or `force_reboot` asks for it. Returns a
+    session in the boot it is in, and the seconds from the request to the host's SSH, 0 without a reboot. `session`
+    itself is returned where there is no reboot, and closed where there is one or an error.
+
+    Raises ProvisionError where the entry is missing, is not what the boot loader boots, or a service does not start,
+    or when `cancelled` says so; DeadlineError when the host is not back within `seconds`; and what `connect` raises.
+    """
     took = 0.0
-    session = connect(host)
     try:
         boot = _boot(session, stack)
         if not boot.entry:
@@ -82,9 +102,8 @@ def activate(
             tell(f"reboots into {stack}")
             start = time.monotonic()
             _reboot(session)
-            session = _after(host, boot.id, seconds, cancelled)
+            session, boot = _after(host, stack, boot.id, seconds, cancelled)
             took = time.monotonic() - start
-            boot = _boot(session, stack)
         if not boot.fits:
             raise ProvisionError(
                 f"the host did not boot entry nohype-{stack}, kernel {boot.entry_release}; "
@@ -94,9 +113,10 @@ def activate(
             )
         tell("waits for its services")
         _await_services(session)
-    finally:
+    except BaseException:
         session.close()
-    return took
+        raise
+    return session, took
 
 
 def _boot(session: HostSession, stack: str) -> _Boot:
@@ -127,10 +147,12 @@ def _reboot(session: HostSession) -> None:
         session.close()
 
 
-def _after(host: Host, boot_id: str, seconds: float, cancelled: Callable[[], bool]) -> HostSession:
-    """A session in the boot that follows `boot_id`."""
+def _after(
+    host: Host, stack: str, boot_id: str, seconds: float, cancelled: Callable[[], bool]
+) -> tuple[HostSession, _Boot]:
+    """The boot that follows `boot_id`, and a session in it."""
 
-    def back() -> HostSession | None:
+    def back() -> tuple[HostSession, _Boot] | None:
         if cancelled():
             raise ProvisionError("the wait for its boot was cancelled", where=host.name)
         try:
@@ -138,8 +160,9 @@ def _after(host: Host, boot_id: str, seconds: float, cancelled: Callable[[], boo
         except HostUnreachableError:
             return None
         try:
-            if session.run(["cat", _QUESTIONS[0]]).stdout.strip() != boot_id:
-                return session
+            boot = _boot(session, stack)
+            if boot.id not in ("", boot_id):
+                return session, boot
         except (HostUnreachableError, DeadlineError):
             pass
         session.close()

@@ -13,7 +13,8 @@ HUGEPAGE_MIB = 2
 
 
 class Stack(Protocol):
-    """One way to run guests. A new one is a module here, a line in `harness.stacks`, a role and a test."""
+    """One way to run guests. A new one is a module here, a line in `harness.stacks`, its hosts' needs
+    in `harness.provision.stacks`, and a test."""
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from harness.errors import ProvisionError
 from harness.hosts.model import Host
 from harness.onhost.web import web_config
 from harness.paths import repo_root
+from harness.provision.stacks import STACKS
 
 ROLES = repo_root() / "playbooks" / "roles"
 
@@ -66,7 +68,7 @@ def test_kvm_refuses(netns_host: Host, tmp_path: Path) -> None:
             "pages": case(kvm_hugepages_2m=1300),
         },
     )
-    start = "kvm: The host must be able to run the stack: "
+    start = "kvm: The host must be able to run KVM, with what its inventory sets aside: "
     assert said == {
         "shadow": start + "nested paging is off: kvm_amd.npt or kvm_intel.ept must be on, shadow paging would change "
         "what is measured",
@@ -251,9 +253,37 @@ def test_units_and_network_files(netns_host: Host, machine_of: Callable[[Host], 
 
 
 @pytest.mark.parametrize(
-    ("release", "message"), [("", "no Debian kernel"), ("6.12.0-nohype", "/boot/vmlinuz-6.12.0-nohype is missing")]
+    ("stack", "message"), [("kvm", "no Debian kernel"), ("nohype", "/boot/vmlinuz-6.12.0-nohype is missing")]
 )
-def test_no_kernel_to_boot(netns_host: Host, tmp_path: Path, release: str, message: str) -> None:
-    role = {"role": str(ROLES / "boot_entry"), "vars": {"boot_entry_stack": "kvm", "boot_entry_release": release}}
+def test_no_kernel_to_boot(netns_host: Host, tmp_path: Path, stack: str, message: str) -> None:
+    variables = {"boot_entry_stacks": [asdict(STACKS[stack])], "boot_entry_kernel_release": "6.12.0-nohype"}
+    role = {"role": str(ROLES / "boot_entry"), "vars": variables}
     with pytest.raises(ProvisionError, match=message):
         play(tmp_path, write_playbook(tmp_path, roles=(role,)), write_inventory(tmp_path, netns_host))
+
+
+def test_small_files_come_whole_and_once(
+    netns_host: Host, machine_of: Callable[[Host], Machine], tmp_path: Path
+) -> None:
+    root = machine_of(netns_host).root
+    inventory = write_inventory(tmp_path, netns_host)
+
+    def files(state: str = "present", **texts: str) -> int:
+        content = {f"/etc/probe/{name}": text for name, text in texts.items()}
+        task = {"name": "Write", "nohype_files": {"files": content, "state": state}}
+        result, _ = play(tmp_path, write_playbook(tmp_path, task), inventory)
+        return result.hosts[0].changed
+
+    assert files(one='{"a": 1}\n', two="zwei\n") == 1
+    assert (root / "etc/probe/one").read_text() == '{"a": 1}\n'
+    assert (root / "etc/probe/two").stat().st_mode & 0o7777 == 0o644
+    assert files(one='{"a": 1}\n', two="zwei\n") == 0
+    (root / "etc/probe/two").chmod(0o600)
+    assert files(two="zwei\n") == 1
+    assert (root / "etc/probe/two").stat().st_mode & 0o7777 == 0o644
+    assert files(state="withdrawn", one="other\n", two="zwei\n", three="drei\n") == 1
+    assert [path.name for path in (root / "etc/probe").iterdir()] == ["two"]
+    assert files(state="withdrawn", one="other\n", two="zwei\n") == 0
+    (root / "etc/probe/folder").mkdir()
+    with pytest.raises(ProvisionError, match="/etc/probe/folder: Is a directory"):
+        files(folder="text\n")

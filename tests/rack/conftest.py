@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rack_lab import PROVISIONED, RACK, Nohype, leftovers
+from rack_lab import PROVISIONED, RACK, Nohype, leftovers, stack_options
 
 from harness.paths import state_dir
 from harness.provision.stacks import needs_kernel
@@ -60,8 +60,7 @@ def rack(nohype: Nohype, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 @pytest.fixture(scope="session")
 def provisioned(rack: Nohype) -> Nohype:
-    for stack in sorted(PROVISIONED, key=needs_kernel):  # others first: the kernel may still be compiling
-        if needs_kernel(stack):
-            rack("kernel", "build", seconds=4 * 3600)
-        rack("provision", "--stack", stack)
+    rack("provision", *stack_options(stack for stack in PROVISIONED if not needs_kernel(stack)))
+    rack("kernel", "build", seconds=4 * 3600)  # meanwhile somebody may have compiled it
+    rack("provision", *stack_options(stack for stack in PROVISIONED if needs_kernel(stack)))
     return rack

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +110,11 @@ class Nohype:
         )
         assert done.returncode == code, f"nohype {words} ended with {done.returncode}\n{done.stderr}\n{done.stdout}"
         return json.loads(done.stdout)
+
+
+def stack_options(stacks: Iterable[str]) -> list[str]:
+    """--stack for each of them."""
+    return [word for stack in stacks for word in ("--stack", stack)]
 
 
 def leftovers(state: Path) -> list[str]:

@@ -65,11 +65,7 @@ class LocalLab:
         with (self.root / "calls.log").open("a") as file:
             file.write(f"{os.getpid()} {line}\n")
 
-    def prepare(self, host: str, stack: str, folder: Path, tell: Tell) -> None:
-        self.called("prepare", host)
-
-    def boot(self, host: str, stack: str, tell: Tell, *, fresh: bool) -> float:
-        self.called("boot", host)
+    def boot(self, host: str, stack: str, *, fresh: bool) -> float:
         place = self.host(host)
         now = json.loads((place / "boot.json").read_text()) if (place / "boot.json").exists() else {}
         if not fresh and now.get("stack") == stack:
@@ -91,7 +87,7 @@ class LocalLab:
         self.log(f"power_cycle {host}")
         place = self.host(host) / "boot.json"
         stack = json.loads(place.read_text())["stack"] if place.exists() else ""
-        self.boot(host, stack, lambda _text: None, fresh=True)
+        self.boot(host, stack, fresh=True)
 
     def disagreements(self, host: str, totals: Sequence[GuestTotals]) -> dict[str, list[str]]:
         """Compares with the counter files, as the real one does with Prometheus."""
@@ -112,6 +108,21 @@ class LocalBench:
         self._lab = lab
         self._host = host
         self._place = lab.host(host)
+
+    def prepare(self, stack: str, stacks: Sequence[str], folder: Path, tell: Tell) -> None:
+        """What was installed is a file with the stacks' names, which holds for what the whole campaign needs."""
+        self._lab.called("prepare", self._host)
+        there = self._place / "provisioned.json"
+        had = json.loads(there.read_text()) if there.exists() else []
+        if stack in had:
+            return
+        self._lab.log(f"provision {self._host} {' '.join(name for name in stacks if name not in had)}")
+        _replace(there, json.dumps(sorted({*had, *stacks})))
+
+    def boot(self, stack: str, tell: Tell, *, fresh: bool) -> float:
+        self._lab.called("boot", self._host)
+        assert stack in json.loads((self._place / "provisioned.json").read_text())
+        return self._lab.boot(self._host, stack, fresh=fresh)
 
     def state(self) -> HostState:
         self._lab.called("state", self._host)

@@ -65,6 +65,7 @@ def test_a_campaign_runs_to_its_end(laboratory: Laboratory) -> None:
     check_complete(laboratory, campaign)
     assert len(laboratory.calls("run")) == 12
     assert len(laboratory.calls("boot")) == 4
+    assert laboratory.calls("provision") == ["provision alpha kvm kvm-tuned"]  # at once, before the first block
     with laboratory.store() as store:
         record = store.campaign(campaign)
         assert (record.status, record.trials_planned, record.seed) == ("done", TRIALS, 7)
@@ -235,23 +236,26 @@ def test_a_host_that_hangs_again_is_quarantined_and_the_other_one_goes_on(labora
 
 
 @pytest.mark.parametrize(
-    ("error", "power_cycles", "failed"),
+    ("method", "error", "power_cycles", "failed"),
     [
-        ("HostUnreachableError", 1, 0),  # the power cycle helped
-        ("HostKeyError", 0, TRIALS),  # a host that may be another one is given up at once
-        ("ProvisionError", 0, 5),  # the host answers: only this block is lost
-        ("UnavailableError", 0, 5),
+        ("boot", "HostUnreachableError", 1, 0),  # the power cycle helped
+        ("boot", "HostKeyError", 0, TRIALS),  # a host that may be another one is given up at once
+        ("boot", "ProvisionError", 0, 5),  # the host answers: only this block is lost
+        ("boot", "UnavailableError", 0, 5),
+        ("prepare", "ProvisionError", 0, 5),  # it lacks what one stack needs: the other's blocks run
     ],
 )
-def test_a_block_that_cannot_begin(laboratory: Laboratory, error: str, power_cycles: int, failed: int) -> None:
-    done = laboratory.run(faults=[{"method": "boot", "calls": [1], "error": error}])
+def test_a_block_that_cannot_begin(
+    laboratory: Laboratory, method: str, error: str, power_cycles: int, failed: int
+) -> None:
+    done = laboratory.run(faults=[{"method": method, "calls": [1], "error": error}])
     assert done.returncode == (1 if failed else 0), done.stderr
     campaign = done.stdout.split()[0]
     check_complete(laboratory, campaign, failed=failed)
     assert len(laboratory.calls("power_cycle")) == power_cycles
     if failed == 5:
         reasons = {trial.failure for trial in trials(laboratory, campaign) if trial.failure}
-        assert reasons == {"the block could not begin: alpha: kvm: alpha: boot was made to fail"}
+        assert reasons == {f"the block could not begin: alpha: kvm: alpha: {method} was made to fail"}
 
 
 def test_prometheus_disagreeing_is_told_and_fails_the_exit_code(laboratory: Laboratory) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.campaign.lab import HostBench
+from harness.campaign.prepare import of_campaign
 from harness.errors import GuestError
 from harness.guests.image import GuestImage
 from harness.guests.model import Engagement, Guest
@@ -25,6 +26,7 @@ HOST = Host("rack1", "127.0.0.1", 22, "nohype", Path("/k"), Path("/kh"), Fidelit
 IMAGE = GuestImage("abc", Path("/i"), "6.12", ("ssh-ed25519 AAAA guest",), Path("/id"))
 CLOCK = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 KERNEL = KernelImage("k1", Path("/k"), "6.12.1-nohype", "6.12.1-1", ("0001-lend.patch", "0002-run.patch"))
+PREPARATION = of_campaign(Path("/inventory"), IMAGE, KERNEL, lambda: False)
 VF = VirtualFunction("0000:02:10.0", 0, "vfio-pci", 5, "02:00:00:00:00:01", "somebody")
 PF = PhysicalFunction("0000:02:00.0", "igb", "data0", "1.0", 7, (VF,))
 CREATED = Guest(
@@ -54,7 +56,7 @@ class Session:
 
 
 def _run(workload: str, guest: Guest, now: Guest, folder: Path) -> None:
-    bench = HostBench(HOST, Session(now), IMAGE, KERNEL)  # type: ignore[arg-type]
+    bench = HostBench(HOST, Session(now), IMAGE, KERNEL, PREPARATION)  # type: ignore[arg-type]
     bench.run(load_workloads(repo_root() / "workloads")[workload], guest, 0, folder, lambda: None)
 
 
@@ -94,7 +96,7 @@ class Booted:
 
 
 def _facts(stack: str, kernel: str, arguments: str) -> dict[str, str]:
-    bench = HostBench(HOST, Booted(stack, kernel, arguments), IMAGE, KERNEL)  # type: ignore[arg-type]
+    bench = HostBench(HOST, Booted(stack, kernel, arguments), IMAGE, KERNEL, PREPARATION)  # type: ignore[arg-type]
     return dict(bench.fingerprint(1, 512).facts)
 
 
@@ -128,7 +130,7 @@ def test_what_guests_are_given_is_told() -> None:
 def test_a_guest_is_asked_for_its_clock_and_its_mitigations() -> None:
     session = Session(CREATED)
     session.jump = lambda *_, **__: session  # type: ignore[method-assign]  # its inside is this machine
-    told = HostBench(HOST, session, IMAGE, KERNEL).ask(CREATED)  # type: ignore[arg-type]
+    told = HostBench(HOST, session, IMAGE, KERNEL, PREPARATION).ask(CREATED)  # type: ignore[arg-type]
     assert told["guest.clocksource"] == CLOCK.read_text().strip()
     assert told["guest.mitigations.meltdown"]
     assert told["guest.kernel"] == os.uname().release
@@ -136,7 +138,7 @@ def test_a_guest_is_asked_for_its_clock_and_its_mitigations() -> None:
 
 def test_a_guest_that_was_killed_before_it_could_be_asked_is_told_so() -> None:
     with pytest.raises(GuestError, match="'g1' killed: npf"):
-        HostBench(HOST, Session(KILLED), IMAGE, KERNEL).ask(CREATED)  # type: ignore[arg-type]
+        HostBench(HOST, Session(KILLED), IMAGE, KERNEL, PREPARATION).ask(CREATED)  # type: ignore[arg-type]
 
 
 def test_patches_are_not_told_of_a_kernel_that_was_not_built_here() -> None:

@@ -30,12 +30,20 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = refusal("--stack", "kvm-tunned")
     assert isinstance(stack, InputError)
     assert "did you mean 'kvm-tuned'" in str(stack)
+    second = refusal("--stack", "kvm", "--stack", "xen-tunned")
+    assert isinstance(second, InputError)
+    assert "did you mean 'xen-tuned'" in str(second)
+    for words in ((), ("--stack", "kvm", "--all-stacks")):
+        unclear = refusal(*words)
+        assert isinstance(unclear, InputError)
+        assert "--stack with one of kvm, kvm-tuned, nohype" in unclear.fix
     host = refusal("--stack", "kvm", "--limit", "sever1")
     assert isinstance(host, InputError)
     assert "did you mean 'server1'" in str(host)
     image = refusal("--stack", "kvm")
     assert isinstance(image, UnavailableError)
     assert "nohype image build" in str(image)
+    assert isinstance(refusal("--all-stacks"), UnavailableError)
     assert not (tmp_path / "state").exists()
 
 

@@ -29,7 +29,6 @@ class Rule:
 
 _OWN_KERNEL = "the NoHype kernel is a build of its own"
 _NO_SEV = "the NoHype kernel is built without encrypted guests"
-_NO_THP = "the NoHype kernel is built without transparent hugepages"
 _AS_INSTALLED = "stacks as installed set nothing aside for guests"
 _DOM0 = "the host is a guest of Xen's, and sees what Xen shows it"
 _NO_GUEST = "workloads run on the host itself"
@@ -43,7 +42,6 @@ RULES = (
     Rule("kernel.patches", _NOHYPE, _OWN_KERNEL),
     Rule("kvm_amd.sev*", _NOHYPE, _NO_SEV),
     Rule("kvm_amd.debug_swap", _NOHYPE, _NO_SEV),
-    Rule("memory.transparent_hugepages", _NOHYPE, _NO_THP),
     Rule("memory.hugepages-1048576kB", _NOHYPE, "the NoHype kernel is built without pages of 1 GiB; guests have none"),
     Rule("memory.mib", _NOHYPE, "the NoHype kernel takes another share of the memory for itself"),
     Rule("cpu.isolated", _STOCK, _AS_INSTALLED),
@@ -58,7 +56,6 @@ RULES = (
     Rule("guest.idle_in_guest", frozenset({"kvm-tuned"}), "tuned KVM lets guests idle without exits (cpu-pm=on)"),
     Rule("guest.disengage", _NOHYPE, "its guests leave their hypervisor: what is to be compared"),
     Rule("guest.kernel", _NOHYPE, "its guests boot their host's kernel, which can leave the hypervisor"),
-    Rule("guest.transparent_hugepages", _NOHYPE, _NO_THP),
     Rule("guest.clocksource", _NOHYPE, "its guests have no hypervisor to ask for the time"),
     Rule("guest.clocksource", _XEN, "guests of Xen have Xen's clock"),
     Rule("guest.hugepages", _XEN, "Xen backs guests with superpages unasked, wherever it can"),

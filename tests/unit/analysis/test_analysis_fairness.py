@@ -33,9 +33,10 @@ from harness.results.model import Fingerprint
         ("clocksource", {"kvm": ("tsc",), "kvm-tuned": ("tsc",), "xen": ("xen",)}, True),
         (
             "memory.transparent_hugepages",
-            {"kvm": ("always",), "xen": ("",), "nohype": ("",), "bare": ("always",)},
+            {"kvm": ("always",), "xen": ("",), "nohype": ("always",), "bare": ("always",)},
             True,
         ),
+        ("memory.transparent_hugepages", {"kvm": ("always",), "nohype": ("",)}, False),
         ("kvm_amd.npt", {"kvm": ("Y",), "kvm-tuned": ("N",)}, False),
         ("kvm_amd.npt", {"kvm": ("Y",), "xen": ("(absent)",)}, True),
         ("xen.version", {"kvm": ("(absent)",), "xen": ("4.20",), "xen-tuned": ("4.20",)}, True),

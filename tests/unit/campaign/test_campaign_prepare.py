@@ -37,33 +37,44 @@ class Installer:
         return Preparation(lambda stack, host: f"{stack} on {host.name}", self, lambda: self.cancelled)
 
 
+class Told:
+    """What was told is being done, with its details."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, str]] = []
+
+    def __call__(self, text: str, detail: str = "") -> None:
+        self.said.append((text, detail))
+
+
 def test_what_is_missing_comes_in_one_run() -> None:
-    installer, told = Installer(), list[str]()
-    installer.preparation().install("kvm", STACKS, HOST, Path("/logs"), told.append)
+    installer, told = Installer(), Told()
+    installer.preparation().install("kvm", STACKS, HOST, Path("/logs"), told)
     assert installer.asked == [STACKS]
-    assert told == ["provision kvm, kvm-tuned, nohype", "base: Look"]
+    doing = "provision kvm, kvm-tuned, nohype"
+    assert told.said == [(doing, ""), (doing, "task 1: base: Look")]
 
 
 def test_one_stack_that_cannot_be_provisioned_fails_alone() -> None:
-    installer, told = Installer("kvm-tuned"), list[str]()
+    installer, told = Installer("kvm-tuned"), Told()
     preparation = installer.preparation()
-    preparation.install("kvm", STACKS, HOST, Path("/logs"), told.append)
+    preparation.install("kvm", STACKS, HOST, Path("/logs"), told)
     assert installer.asked == [STACKS, ("kvm",)]
-    assert "provision each stack alone, together they failed: kvm-tuned has no cores" in told
+    assert ("provision each stack alone, together they failed: kvm-tuned has no cores", "") in told.said
     with pytest.raises(ProvisionError, match="kvm-tuned has no cores"):
-        preparation.install("kvm-tuned", ("kvm-tuned", "nohype"), HOST, Path("/logs"), told.append)
-    preparation.install("nohype", ("kvm-tuned", "nohype"), HOST, Path("/logs"), told.append)
+        preparation.install("kvm-tuned", ("kvm-tuned", "nohype"), HOST, Path("/logs"), told)
+    preparation.install("nohype", ("kvm-tuned", "nohype"), HOST, Path("/logs"), told)
     assert installer.asked[2:] == [("kvm-tuned",), ("nohype",)]  # together it was tried once
     other = replace(HOST, name="rack2")
     with pytest.raises(ProvisionError):
-        preparation.install("kvm-tuned", STACKS, other, Path("/logs"), told.append)
+        preparation.install("kvm-tuned", STACKS, other, Path("/logs"), told)
     assert installer.asked[4:] == [STACKS, ("kvm-tuned",)]
 
 
 def test_a_stack_alone_is_not_tried_twice() -> None:
     installer = Installer("nohype")
     with pytest.raises(ProvisionError, match="nohype has no cores"):
-        installer.preparation().install("nohype", ("nohype",), HOST, Path("/logs"), lambda _: None)
+        installer.preparation().install("nohype", ("nohype",), HOST, Path("/logs"), Told())
     assert installer.asked == [("nohype",)]
 
 
@@ -71,7 +82,7 @@ def test_a_cancelled_run_is_not_tried_again() -> None:
     installer = Installer("nohype")
     installer.cancelled = True
     with pytest.raises(ProvisionError):
-        installer.preparation().install("kvm", STACKS, HOST, Path("/logs"), lambda _: None)
+        installer.preparation().install("kvm", STACKS, HOST, Path("/logs"), Told())
     assert installer.asked == [STACKS]
 
 
@@ -85,5 +96,5 @@ def test_a_host_that_is_lost_is_not_tried_again() -> None:
     preparation = Preparation(lambda stack, host: "", install, lambda: False)
     for _ in range(2):
         with pytest.raises(HostUnreachableError):
-            preparation.install("kvm", STACKS, HOST, Path("/logs"), lambda _: None)
+            preparation.install("kvm", STACKS, HOST, Path("/logs"), Told())
     assert asked == [STACKS, STACKS]

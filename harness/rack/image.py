@@ -19,9 +19,8 @@ HOST_USER = "nohype"
 
 # TCG's virtual CPUs have one clock, but the kernel cannot know: without tsc=reliable it falls back to the ACPI timer,
 # whose every read is a port access. The security modules are Debian's without BPF's: with that one, systemd reads the
-# kernel's whole type information at every boot, which takes an emulated CPU seconds. init_on_alloc=0: clearing 320
-# hugepages before anybody asks for them took 9.5 s of a boot.
-RACK_CMDLINE = "console=ttyS0,115200 tsc=reliable no_timer_check lsm=landlock,lockdown,yama,apparmor init_on_alloc=0"
+# kernel's whole type information at every boot, which takes an emulated CPU seconds.
+RACK_CMDLINE = "console=ttyS0,115200 tsc=reliable no_timer_check lsm=landlock,lockdown,yama,apparmor"
 
 # Modules for devices that the emulated servers do not have, by folder. udev would load some of them at every boot.
 _EXCLUDED_MODULES = (

@@ -54,6 +54,19 @@ INVENTORY = {
     "nohype_hugepages_2m": 320,
     "nohype_extra_cmdline": "console=ttyS0",
 }
+# It installs itself as nohype-host does, and knows these facts.
+AGENT = """\
+#!/bin/sh
+set -e
+if [ "$1" = install ]; then
+  version=/usr/local/lib/nohype-host/$(sha1sum "$0" | cut -d ' ' -f 1)
+  mkdir -p "$version"
+  cp "$0" /usr/local/sbin/nohype-host
+  touch "$version/installed"
+else
+  printf '%s\\n' {facts}
+fi
+"""
 PRESENT = ["python3", "sudo"]  # in place of packages that would have to come from a mirror
 FOREIGN = "# somebody's own\nset timeout=3\n"
 
@@ -94,7 +107,7 @@ def site(tmp_path: Path) -> Site:
     files = [str(PLAYBOOKS / name) for name in read["vars_files"]]
     offline = {**read, "vars_files": files, "environment": {"SYSTEMD_OFFLINE": "1"}}
     (tmp_path / "stacks.yml").write_text(yaml.safe_dump([offline], sort_keys=False), encoding="utf-8")
-    (tmp_path / "nohype-host").write_text(f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(json.dumps(FACTS))}\n")
+    (tmp_path / "nohype-host").write_text(AGENT.format(facts=shlex.quote(json.dumps(FACTS))))
     for folder, names in (
         ("image", ("vmlinuz", "initrd.img", "rootfs.qcow2", "initrd-ram.img", "manifest.json")),
         ("kernel", ("vmlinuz", "config", "System.map")),

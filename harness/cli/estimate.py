@@ -35,15 +35,15 @@ class Part:
         return self.core_seconds / (cores if self.parallel else 1)
 
 
-TOOLBOX = Part("toolbox", 30, 1.0)
+TOOLBOX = Part("toolbox", 45, 1.0)
 GUEST_IMAGE = Part("guest image", 45, 1.5)
-HOST_IMAGE = Part("host image", 50, 3.0)
+HOST_IMAGE = Part("host image", 90, 3.0)
 KERNEL_ROOT = Part("compiler and kernel source", 40, 1.5)
-KERNEL = Part("NoHype kernel", 300, 3.0, parallel=True)
+KERNEL = Part("NoHype kernel", 480, 3.0, parallel=True)
 
 BOOT_SECONDS = 25  # the rack's hosts, from power on to SSH; they boot at the same time
 RACK_DISK_GB = 2.0  # overlays of the hosts' disks and a campaign's artifacts, in the state folder
-CAMPAIGN_SECONDS = 420  # campaigns/quickstart.yml on a rack whose hosts are not provisioned yet
+CAMPAIGN_SECONDS = 500  # campaigns/quickstart.yml on a rack whose hosts are not provisioned yet
 HOST_CORES = 2  # fewer real cores than this slow an emulated host down
 # Beside the memory of the rack's hosts, which their description names.
 MEMORY_TO_MAKE_GIB = 3.0  # image building beside compiling

@@ -106,7 +106,7 @@ def test_the_view_says_all_of_it_in_few_lines() -> None:
     console.print(needs_view(replace(found, to_make=(HOST_IMAGE, KERNEL), cached=(TOOLBOX,))))
     text = console.export_text()
     lines = text.splitlines()
-    assert "about 14 min on 2 cores" in lines[0]
+    assert "about 18 min on 2 cores" in lines[0]
     assert "12.0 GB in " in text
     assert "6.0 GiB, " in text
     assert "host image, NoHype kernel" in text

@@ -95,7 +95,7 @@ def test_rack_and_kernel_are_made_side_by_side_and_the_campaign_waits_for_both(h
     assert house.done == ["rack", "kernel", "campaign"]
     lines = told.splitlines()
     assert lines[0] == "quickstart: kvm, kvm-tuned, nohype compared on an emulated rack, with a report"
-    assert "about 14 min on 2 cores" in lines[1]
+    assert "about 15 min on 2 cores" in lines[1]
     assert [line.split()[2] for line in lines if "✓" in line] == ["rack", "kernel"]
 
 

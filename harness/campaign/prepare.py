@@ -42,9 +42,8 @@ class Preparation:
         fails for what another one lacks. Raises as `harness.provision.stacks.provision`.
         """
         if len(missing) > 1 and host.name not in self._apart:
-            tell(f"provision {', '.join(missing)}")
             try:
-                self._install(missing, host, folder, _telling(tell, f"provision {', '.join(missing)}"))
+                self._install_told(missing, host, folder, tell)
             except ProvisionError as error:
                 if self.cancelled():
                     raise
@@ -53,8 +52,12 @@ class Preparation:
                 tell(f"provision each stack alone, together they failed: {why}")
             else:
                 return
-        tell(f"provision {stack}")
-        self._install([stack], host, folder, _telling(tell, f"provision {stack}"))
+        self._install_told([stack], host, folder, tell)
+
+    def _install_told(self, stacks: Sequence[str], host: Host, folder: Path, tell: Tell) -> None:
+        doing = f"provision {', '.join(stacks)}"
+        tell(doing)
+        self._install(stacks, host, folder, _telling(tell, doing))
 
 
 def of_campaign(

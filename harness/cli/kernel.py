@@ -38,7 +38,7 @@ def build(
 ) -> None:
     """Build the kernel of kernel/patches and kernel/configs/rack.config, or find it in the cache.
 
-    Needs root; about 6 minutes on two cores the first time, less when little has changed. Hosts get it by:
+    Needs root; about 10 minutes on two cores the first time, less when little has changed. Hosts get it by:
     nohype provision --stack nohype
 
     With NOHYPE_KERNEL=debug in the environment every command means the kernel that --variant debug builds.

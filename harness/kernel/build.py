@@ -65,7 +65,7 @@ class _Workshop:
 def build(made: KernelRecipe, step: Step = silent) -> Path:
     """The kernel's folder: vmlinuz, config, System.map, modules.tar, manifest.json; from the cache or built now.
 
-    Needs root; about 6 minutes on two cores when it is not cached, 1 where ccache has all of it. Raises InputError
+    Needs root; about 10 minutes on two cores when it is not cached, 1 where ccache has all of it. Raises InputError
     where an option of the configuration is refused, else as harness.kernel.source.unpack.
     """
     return _built(made, _image, step)

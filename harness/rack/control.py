@@ -110,7 +110,7 @@ def _lay_out(rack: Rack, rack_file: Path, host_image: Path) -> None:
     home = rack_dir()
     if _is_another(rack, host_image):
         raise UnavailableError(
-            "another rack is up (its description or its host image differs)",
+            "another rack is up (its description, its host image or its QEMU differs)",
             where=str(rack_file),
             fix="nohype rack down",
         )

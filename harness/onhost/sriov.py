@@ -264,7 +264,7 @@ def setup(root: Path = ROOT, *, used: Mapping[str, str] | None = None) -> dict[s
         raise AgentError(
             f"{len(vfs)} of {config.vfs} VFs exist, not bound to {driver}: {', '.join(unbound) or 'none'}",
             where=device.name,
-            fix="is the IOMMU on (intel_iommu=on or amd_iommu=on)? see dmesg",
+            fix="is the IOMMU on in the firmware's setup, and with intel_iommu=on? see dmesg",
         )
     return {"changed": bool(done), "actions": done, "vfs": [vf.document() for vf in vfs]}
 

@@ -196,7 +196,7 @@ def test_boot_entries(make_server: MakeHost, machine_of: MachineOf, site: Site) 
     menu = (root / "boot/grub/custom.cfg").read_text()
     assert menu.startswith(FOREIGN + "# BEGIN nohype-bare\nmenuentry ")
     assert menu.count("\n}\n# END nohype-") == len(provisioning.STACKS)
-    iommu, isolated = "intel_iommu=on amd_iommu=on iommu=pt", "isolcpus=managed_irq,domain,2-3 nohz_full=2-3"
+    iommu, isolated = "intel_iommu=on iommu=pt", "isolcpus=managed_irq,domain,2-3 nohz_full=2-3"
     for stack, line in entries(root).items():
         needs = provisioning.STACKS[stack]
         assert f"/vmlinuz-{NOHYPE if needs.kernel else DEBIAN} " in line

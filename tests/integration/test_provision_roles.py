@@ -132,7 +132,7 @@ def test_nohype_kernel_refuses(netns_host: Host, tmp_path: Path) -> None:
             "intel": case(virtualization="vmx"),
             "shadow": case(nested_paging=False),
             "xapic": case(x2apic=False),
-            "direct": case(interrupt_remapping=False, cmdline="ro amd_iommu=on"),
+            "direct": case(interrupt_remapping=False, cmdline="ro intel_iommu=on"),
             "nocard": case(physical_functions=[]),
             "single": case(cores=1),
         },

@@ -21,7 +21,7 @@ from harness.results.model import (
 from harness.results.store import Store
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-CMDLINE = "root=/dev/vda1 ro console=ttyS0 intel_iommu=on amd_iommu=on iommu=pt nohype.stack="
+CMDLINE = "root=/dev/vda1 ro console=ttyS0 intel_iommu=on iommu=pt nohype.stack="
 
 # exits per second by reason; a figure for kvm, a factor for kvm-tuned
 EXITS = {

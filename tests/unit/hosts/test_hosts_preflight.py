@@ -34,7 +34,7 @@ FACTS: dict[str, object] = {
             {"address": "0000:02:10.2", "index": 1, "driver": "vfio-pci", "iommu_group": 14, "mac": "", "guest": ""},
         ],
     }],
-    "kernel": "6.12.57+deb13-amd64", "cmdline": "ro intel_iommu=on amd_iommu=on iommu=pt nohype.stack=kvm-tuned",
+    "kernel": "6.12.57+deb13-amd64", "cmdline": "ro intel_iommu=on iommu=pt nohype.stack=kvm-tuned",
     "boot_id": "0d0c", "stack": "kvm-tuned",
 }  # fmt: skip
 ABLE = parse_capabilities(FACTS, "a")

@@ -31,6 +31,12 @@ trap 'echo interrupted >>started; exit 130' INT
 echo "nohype $* at $(nice)" >>started
 while :; do sleep 0.05; done
 """
+# Ends by SIGINT alone, as pytest does. A shell that waits for one long program may see the signal only at its end.
+ENDLESS = """#!/bin/sh
+trap 'echo pytest-ended >>started; exit 2' INT
+echo pytest >>started
+while :; do sleep 0.05; done
+"""
 CHECKS = ("mypy", "ansible-lint", "lint-imports", "ruff")
 
 
@@ -42,7 +48,7 @@ def checkout(tmp_path: Path) -> Path:
         (programs / name).write_text(BUILD if name == "nohype" else PROGRAM)
         (programs / name).chmod(0o755)
     (tmp_path / "tests").mkdir()
-    for name in ("run", "lint"):
+    for name in ("run", "run_all.py", "lint"):
         shutil.copy(repo_root() / "tests" / name, tmp_path / "tests" / name)
     return tmp_path
 
@@ -96,8 +102,7 @@ def test_what_the_rack_needs_is_built_beside_the_tests_with_what_they_leave(chec
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_ended_ends_its_tests_and_starts_no_others(checkout: Path, how: signal.Signals) -> None:
-    program = "#!/bin/bash\ntrap 'echo pytest-ended >>started; exit 2' INT\necho pytest >>started\nsleep 60 & wait\n"
-    (checkout / ".venv/bin/pytest").write_text(program)
+    (checkout / ".venv/bin/pytest").write_text(ENDLESS)
     argv = bound_to_us(["env", "--default-signal=INT", str(checkout / "tests/run")])
     with subprocess.Popen(argv, cwd=checkout, stdout=subprocess.DEVNULL, start_new_session=True) as runs:
         try:

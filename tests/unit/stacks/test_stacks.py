@@ -21,7 +21,7 @@ TUNED = Capabilities(
     hugepages_free={"2048": 320},
     physical_functions=(PF,),
     kernel="6.12.0",
-    cmdline="intel_iommu=on amd_iommu=on iommu=pt nohype.stack=kvm-tuned",
+    cmdline="intel_iommu=on iommu=pt nohype.stack=kvm-tuned",
     boot_id="b",
     stack="kvm-tuned",
 )
@@ -29,7 +29,7 @@ TUNED = Capabilities(
 NOHYPE = replace(
     TUNED,
     kernel="6.12.117-nohype",
-    cmdline="intel_iommu=on amd_iommu=on iommu=pt nohype.stack=nohype",
+    cmdline="intel_iommu=on iommu=pt nohype.stack=nohype",
     stack="nohype",
     interrupt_remapping=True,
     nohype=("closed", "open"),

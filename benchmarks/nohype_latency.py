@@ -25,6 +25,7 @@ from harness.cli import guarded
 from harness.cli.common import InventoryOption, JsonOption, one_host, out, print_json, step
 from harness.errors import HarnessError, UnavailableError
 from harness.guests import image, lifecycle
+from harness.guests.model import Disengagement
 from harness.hosts.discover import capabilities
 from harness.hosts.ssh import connect
 from harness.report import words
@@ -141,7 +142,7 @@ def cycle(session: HostSession, spec: GuestSpec, wait: float) -> Times:
 def main(
     host: Annotated[str, typer.Argument(metavar="HOST", help="A host of the inventory, booted into stack nohype.")],
     cycles: Annotated[int, typer.Option(min=1, help="Guests, one after the other.")] = 10,
-    vcpus: Annotated[int, typer.Option(min=1, help="Of each guest.")] = 1,
+    vcpus: Annotated[int, typer.Option(min=1, help="Of each guest; several: icr open, which is unsafe.")] = 1,
     memory: Annotated[int, typer.Option(min=64, metavar="MIB", help="Of each guest.")] = 256,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="How long a guest may take to boot.")] = 600,
     inventory: InventoryOption = None,
@@ -156,7 +157,8 @@ def main(
             fix = f"nohype hosts boot {session.host_name} --stack nohype"
             raise UnavailableError("the host was not booted into stack nohype", where=session.host_name, fix=fix)
         name = f"latency-{secrets.token_hex(3)}"  # a guest's name is used once in a boot of its host
-        spec = stacks.get("nohype").guest_spec(name, vcpus, memory, image.current().digest, able, frozenset())
+        wish = Disengagement("open" if vcpus > 1 else "closed")
+        spec = stacks.get("nohype").guest_spec(name, vcpus, memory, image.current().digest, able, frozenset(), wish)
         with traced(session):
             for number in range(cycles):
                 with step(f"guest {number + 1} of {cycles}"):

@@ -61,6 +61,7 @@ def compare(
     known = {found.digest: found for found in fingerprints}
     differences = _differences(good, stacks, known, allowed)
     outliers, warm_ups = _flags(good, stacks)
+    icr_open = _icr_open(trials, known)
     halved = ""
     if may_halve(trials):
         halved = baseline
@@ -85,6 +86,7 @@ def compare(
         differences=differences,
         outliers=outliers,
         warm_ups=warm_ups,
+        icr_open=icr_open,
         halved=halved,
     )
 
@@ -256,6 +258,12 @@ def _reason_rate(own: Sequence[TrialRecord], phase: str, stack: str, reason: str
         boots=len(means),
         trials=len(own),
     )
+
+
+def _icr_open(trials: Sequence[TrialRecord], known: dict[str, Fingerprint]) -> tuple[str, ...]:
+    """Failed trials too: their guests were as unsafe."""
+    unsafe = {digest for digest, found in known.items() if dict(found.facts).get("guest.icr") == "open"}
+    return tuple(dict.fromkeys(trial.stack for trial in trials if trial.fingerprint in unsafe))
 
 
 def _differences(

@@ -55,6 +55,7 @@ RULES = (
     Rule("guest.cpus", _STOCK, "stacks as installed let vCPUs float"),
     Rule("guest.idle_in_guest", frozenset({"kvm-tuned"}), "tuned KVM lets guests idle without exits (cpu-pm=on)"),
     Rule("guest.disengage", _NOHYPE, "its guests leave their hypervisor: what is to be compared"),
+    Rule("guest.icr", _NOHYPE, "its guests alone can send interrupts without a hypervisor"),
     Rule("guest.kernel", _NOHYPE, "its guests boot their host's kernel, which can leave the hypervisor"),
     Rule("guest.clocksource", _NOHYPE, "its guests have no hypervisor to ask for the time"),
     Rule("guest.clocksource", _XEN, "guests of Xen have Xen's clock"),

@@ -152,6 +152,7 @@ class Comparison:
     differences: tuple[FactDifference, ...]
     outliers: tuple[Outlier, ...]
     warm_ups: tuple[WarmUp, ...]
+    icr_open: tuple[str, ...]  # those of the stacks whose guests had an open ICR, which is unsafe
     halved: str  # the one stack whose boots were split into halves, to compare it with itself; "" otherwise
 
     @property

@@ -22,7 +22,7 @@ from harness.exits import reader
 from harness.exits.model import ExitReading
 from harness.guests import inside, lifecycle
 from harness.guests.image import GuestImage
-from harness.guests.model import Guest, GuestSpec
+from harness.guests.model import USUAL, Disengagement, Guest, GuestSpec
 from harness.hosts import discover
 from harness.hosts.model import Capabilities, Host
 from harness.hosts.power import controller
@@ -60,17 +60,20 @@ class HostLab:
         kernel: KernelImage | None,
         prometheus: PrometheusServer,
         cancelled: Callable[[], bool],
+        disengagement: Disengagement = USUAL,
     ) -> None:
         self._hosts = {host.name: host for host in hosts}
         self._image = image
         self._kernel = kernel
         self._prometheus = prometheus
+        self._disengagement = disengagement
         self._preparation = of_campaign(inventory, image, kernel, cancelled)
 
     def open(self, host: str) -> Bench:
         """See Lab."""
         target = self._hosts[host]
-        return HostBench(target, connect(target), self._image, self._kernel, self._preparation)
+        parts = (self._image, self._kernel, self._preparation, self._disengagement)
+        return HostBench(target, connect(target), *parts)
 
     def power_cycle(self, host: str, seconds: float) -> None:
         """See Lab. Raises UnavailableError for a host without BMC."""
@@ -106,12 +109,14 @@ class HostBench:
         image: GuestImage,
         kernel: KernelImage | None,
         preparation: Preparation,
+        disengagement: Disengagement = USUAL,
     ) -> None:
         self._host = host
         self._session = session
         self._image = image
         self._kernel = kernel
         self._preparation = preparation
+        self._disengagement = disengagement
         self._capabilities: Capabilities | None = None
         self._inside: tuple[str, HostSession] | None = None  # name of a guest, and the session in it
 
@@ -208,7 +213,9 @@ class HostBench:
     def _spec(self, stack: str, name: str, vcpus: int, memory_mib: int) -> GuestSpec:
         """The host has no other guest: what it was found to have is all free."""
         free = _without_guests(self._found())
-        return stacks.get(stack).guest_spec(name, vcpus, memory_mib, self._image.digest, free, frozenset())
+        return stacks.get(stack).guest_spec(
+            name, vcpus, memory_mib, self._image.digest, free, frozenset(), self._disengagement
+        )
 
     def _found(self) -> Capabilities:
         if self._capabilities is None:
@@ -257,6 +264,7 @@ def open_lab(
     kernel: KernelImage | None,
     folder: Path,
     cancelled: Callable[[], bool],
+    disengagement: Disengagement,
 ) -> Iterator[HostLab]:
     """The hosts, with a Prometheus that scrapes them meanwhile; its data are kept in `folder`.
 
@@ -266,7 +274,7 @@ def open_lab(
     with storing(data):
         data.mkdir(parents=True, exist_ok=True)
     with PrometheusServer(prometheus_binary(data), data, exporter_targets(hosts), SCRAPE_SECONDS) as server:
-        yield HostLab(hosts, inventory, image, kernel, server, cancelled)
+        yield HostLab(hosts, inventory, image, kernel, server, cancelled, disengagement)
 
 
 def prometheus_binary(data: Path) -> list[str]:

@@ -53,10 +53,12 @@ def _problems(campaign: Campaign, place: int, name: str, after: Capabilities) ->
         return [(("stacks", place), f"cannot run {name}: {text}") for text in unable]
     size = campaign.spec.guest
     try:
-        stack.guest_spec("check", size.vcpus, size.memory_mib, _NO_IMAGE, after, frozenset())
+        disengagement = campaign.spec.disengagement
+        stack.guest_spec("check", size.vcpus, size.memory_mib, _NO_IMAGE, after, frozenset(), disengagement)
     except UnavailableError as error:
-        # The stack's words name vCPUs, memory or virtual functions; the nearest key is the one that asks for them.
-        key = "vcpus" if "vCPU" in error.what or "core" in error.what else "memory_mib" if "MiB" in error.what else ""
+        # The stack's words name icr, vCPUs, memory or virtual functions; the nearest key is the one that asks for them.
+        words = {" icr ": "icr", "vCPU": "vcpus", "core": "vcpus", "MiB": "memory_mib"}
+        key = next((key for word, key in words.items() if word in error.what), "")
         loc: Loc = ("guest", key) if key else ("guest",)
         return [(loc, f"stack {name}: {error.what}")]
     return []

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from harness import stacks
 from harness.config import FileModel, Lines, Loc, key_name, load, nearest
 from harness.errors import InputError
+from harness.guests.model import USUAL, Disengagement
 from harness.hosts.inventory import Inventory
 from harness.hosts.model import Host
 from harness.results.model import Fidelity
@@ -27,6 +28,7 @@ class GuestSize(FileModel):
 
     vcpus: int = Field(default=1, ge=1, le=1024)
     memory_mib: int = Field(default=512, ge=64, le=16 * 1024 * 1024)
+    icr: Literal["closed", "open"] | None = None  # of guests that leave their hypervisor
 
 
 class WorkloadUse(FileModel):
@@ -38,10 +40,11 @@ class WorkloadUse(FileModel):
 
 
 class Deadlines(FileModel):
-    """Seconds a guest may take until SSH answers, and a host after a power cycle."""
+    """Seconds that may pass until a guest's SSH answers, a host is up after a power cycle, a guest has disengaged."""
 
     guest_boot: int = Field(default=180, ge=1, le=3600)
     host_boot: int = Field(default=600, ge=1, le=7200)
+    disengage: int = Field(default=120, ge=1, le=3600)
 
 
 class CampaignSpec(FileModel):
@@ -61,6 +64,11 @@ class CampaignSpec(FileModel):
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     power_cycle: Literal["once", "never"] = "once"
     deadlines: Deadlines = Deadlines()
+
+    @property
+    def disengagement(self) -> Disengagement:
+        """How the campaign's guests leave their hypervisor, where a stack lets them."""
+        return Disengagement(self.guest.icr or USUAL.icr, float(self.deadlines.disengage))
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,7 @@ def load_campaign(path: Path, workloads: Mapping[str, Workload], inventory: Inve
     used = {use.name: workloads[use.name] for use in spec.workloads if use.name in workloads}
     campaign = Campaign(spec, path.read_text(encoding="utf-8"), lines, hosts, used)
     _check_stacks(campaign)
+    _check_icr(campaign)
     _check_workloads(campaign, workloads)
     _check_fidelity(campaign)
     return campaign
@@ -131,6 +140,19 @@ def _check_stacks(campaign: Campaign) -> None:
     if baseline is not None and baseline not in names:
         message = f"{baseline!r} is none of the campaign's stacks{nearest(baseline, names)}"
         raise campaign.wrong(("baseline",), message, f"its stacks: {', '.join(names)}")
+
+
+def _check_icr(campaign: Campaign) -> None:
+    size, leaving = campaign.spec.guest, stacks.LEAVES_HYPERVISOR
+    if leaving not in campaign.spec.stacks:
+        if size.icr is not None:
+            message = f"it concerns guests of stack {leaving!r}, which is none of the campaign's stacks"
+            raise campaign.wrong(("guest", "icr"), message, "remove it")
+        return
+    try:
+        campaign.spec.disengagement.check(size.vcpus)
+    except InputError as error:
+        raise campaign.wrong(("guest", "vcpus"), f"stack {leaving!r}: {error.what}", error.fix) from None
 
 
 def _check_workloads(campaign: Campaign, known: Mapping[str, Workload]) -> None:

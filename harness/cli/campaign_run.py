@@ -109,7 +109,7 @@ def execute(
     with (
         folders.controlling(record.id),
         interruptible(stop),
-        open_lab(hosts, path, guest_image, kernel, recorded.folder, stop.asked) as lab,
+        open_lab(hosts, path, guest_image, kernel, recorded.folder, stop.asked, recorded.spec.disengagement) as lab,
         progress.shown(),
     ):
         run = Run(record, recorded.spec, recorded.plan, recorded.workloads, store, lab, recorded.folder, emit, stop)

@@ -13,7 +13,7 @@ from rich.table import Table
 from harness.cli.common import InventoryOption, JsonOption, default_inventory, one_host, out, print_json, step
 from harness.config import nearest
 from harness.errors import GuestError, InputError, UnavailableError
-from harness.guests.model import Guest
+from harness.guests.model import ICR, USUAL, Disengagement, Guest
 from harness.paths import state_dir
 
 if TYPE_CHECKING:
@@ -38,6 +38,25 @@ def create(
     ] = None,
     vcpus: Annotated[int, typer.Option(min=1, help="Virtual CPUs.")] = 1,
     memory: Annotated[int, typer.Option(min=64, metavar="MIB", help="Memory in MiB.")] = 512,
+    icr: Annotated[
+        str | None,
+        typer.Option(
+            metavar="closed|open",
+            help="Of a guest of stack nohype: which interrupts it may send. open is unsafe, for such a guest can reset "
+            "its host; several vCPUs need it. Default: closed.",
+            show_default=False,
+        ),
+    ] = None,
+    disengage_within: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            max=3600,
+            metavar="SECONDS",
+            help="Of a guest of stack nohype: kill it when it has not left its hypervisor by then. Default: 120.",
+            show_default=False,
+        ),
+    ] = None,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="Wait this long for SSH; 0: do not.")] = 180,
     inventory: InventoryOption = None,
     json: JsonOption = False,
@@ -51,7 +70,13 @@ def create(
     from harness.hosts.discover import capabilities
     from harness.hosts.ssh import connect
 
+    if icr not in (None, *ICR):
+        raise InputError(f"{icr!r} is neither closed nor open{nearest(icr, ICR)}", where="--icr")
+    wish = Disengagement(icr or USUAL.icr, disengage_within or USUAL.seconds)
+    wished = "--icr" if icr else "--disengage-within" if disengage_within else ""
     chosen = stacks.get(stack) if stack else None
+    if chosen:
+        _check_disengagement(chosen.name, vcpus, wish, wished)
     target = one_host(host, inventory)
     guest_image = image.current()
     with connect(target) as session:
@@ -61,13 +86,14 @@ def create(
                 "the host was not booted into a stack", where=host, fix=f"nohype hosts boot {host} --stack kvm"
             )
         chosen = chosen or stacks.get(able.stack)
+        _check_disengagement(chosen.name, vcpus, wish, wished)
         problems = chosen.problems(able)
         if problems:
             raise UnavailableError(f"cannot run stack {chosen.name}: {'; '.join(problems)}", where=host)
         known = lifecycle.list_guests(session)
         lifecycle.check_name(name, known, where=host)
         busy = lifecycle.busy_cores(known)
-        spec = chosen.guest_spec(name, vcpus, memory, guest_image.digest, able, busy)
+        spec = chosen.guest_spec(name, vcpus, memory, guest_image.digest, able, busy, wish)
         with step(f"{host}: start guest {name} ({chosen.title})"):
             guest = lifecycle.create(session, spec)
         if wait:
@@ -77,6 +103,23 @@ def create(
         print_json(guest)
     else:
         out.print(f"guest {guest.name} at {guest.address}; look inside: nohype guest ssh {host} {guest.name}")
+
+
+def _check_disengagement(stack: str, vcpus: int, wish: Disengagement, wished: str) -> None:
+    """Raises InputError for several vCPUs without an open ICR, and for a wish about guests that never disengage.
+
+    `wished` is the option that was given; "" for none.
+    """
+    from harness import stacks
+
+    if stack == stacks.LEAVES_HYPERVISOR:
+        try:
+            wish.check(vcpus)
+        except InputError as error:
+            raise InputError(error.what, where="--vcpus", fix=error.fix) from None
+    elif wished:
+        what = f"guests of stack {stack} keep their hypervisor"
+        raise InputError(what, where=wished, fix=f"leave it out, or take stack {stacks.LEAVES_HYPERVISOR}")
 
 
 @app.command("list")
@@ -111,6 +154,7 @@ def guests_table(found: Mapping[str, tuple[Guest, ...]]) -> Table:
             state = f"[green]{guest.state}[/green]" if guest.state == "running" else f"[dim]{guest.state}[/dim]"
             death = guest.engagement.death
             engagement = f"[red]{death}[/red]" if death else guest.engagement.state or "-"
+            engagement += ", [bold red]unsafe: icr open[/bold red]" if guest.icr == "open" else ""
             cores = ",".join(map(str, guest.cpus)) or "any"
             counts = (str(guest.vcpus), cores, str(guest.memory_mib), guest.vf or "-")
             table.add_row(host_name, guest.name, guest.stack, state, engagement, guest.address, *counts)

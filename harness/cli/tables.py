@@ -68,8 +68,8 @@ def fidelity(comparison: Comparison) -> Text:
 def verdict(comparison: Comparison) -> Iterable[Text]:
     """A sentence for each stack, and what nothing explains."""
     yield from (Text(sentence, style="bold") for sentence in words.verdict_sentences(comparison))
-    if comparison.unexplained:
-        yield Text(words.unexplained(comparison), style="bold red")
+    for warning in filter(None, (words.unexplained(comparison), words.icr_open(comparison))):
+        yield Text(warning, style="bold red")
 
 
 def _table(first: str) -> Table:

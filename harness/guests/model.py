@@ -4,6 +4,34 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from harness.errors import InputError
+
+ICR = ("closed", "open")
+SEVERAL_VCPUS = (
+    "take one vCPU, or ask for `icr: open` (guest create: --icr open), which is unsafe: such a guest can reset its host"
+)
+
+
+@dataclass(frozen=True)
+class Disengagement:
+    """How a guest is to leave its hypervisor. It concerns guests of stacks that leave it; others are made without."""
+
+    # Which interrupts a guest may send. "closed": none, so that it has one vCPU. "open": any to any core, which several
+    # vCPUs need to interrupt each other; such a guest can reset its host.
+    icr: str = "closed"
+    seconds: float = 120.0  # it is killed when it has not left its hypervisor so long after its start
+
+    def check(self, vcpus: int) -> None:
+        """Raises InputError where so many vCPUs cannot disengage."""
+        if vcpus > 1 and self.icr != "open":
+            raise InputError(
+                f"guests with several vCPUs do not disengage unless their ICR is open; {vcpus} vCPUs wanted",
+                fix=SEVERAL_VCPUS,
+            )
+
+
+USUAL = Disengagement()
+
 
 @dataclass(frozen=True)
 class GuestSpec:
@@ -23,10 +51,16 @@ class GuestSpec:
     # It boots with a hypervisor and may then leave it: the host's own kernel, its root in memory, no virtio devices.
     disengage: bool = False
     kind: str = "kvm"  # "hvm" and "pvh" are Xen's; "bare": no guest, its programs on the host's kernel
+    icr: str = ""  # "closed" or "open" (see Disengagement) for one that may leave its hypervisor
+    disengage_seconds: float = 0  # how long it may take to leave it; positive where it may
 
     def facts(self) -> dict[str, str]:
-        """What guests of a block are given, as flat text facts; without what tells one of them from the next."""
-        given = {name: value for name, value in asdict(self).items() if name not in ("name", "stack", "image")}
+        """What guests of a block are given, as flat text facts.
+
+        Without what tells one of them from the next, and without the deadline, which changes nothing that is measured.
+        """
+        left_out = ("name", "stack", "image", "disengage_seconds")
+        given = {name: value for name, value in asdict(self).items() if name not in left_out}
         return {f"guest.{name}": _as_text(value) for name, value in given.items()}
 
 
@@ -77,3 +111,5 @@ class Guest:
     console: str  # path of the serial log on the host
     engagement: Engagement = Engagement()
     vcpus: int = 1
+    icr: str = ""  # as in its spec, as is the next one
+    disengage_seconds: float = 0

@@ -60,6 +60,15 @@ ENGAGEMENT = Metric(
     "and killed",
     f"3 x {_GUESTS} of stack nohype",
 )
+ICR_OPEN = Metric(
+    "nohype_guest_icr_open",
+    "gauge",
+    ("stack", "guest"),
+    "",
+    "Of guests that may leave their hypervisor: 1 where the ICR is open, which is unsafe, for such a guest can reset "
+    "its host; 0 where it is closed",
+    f"{_GUESTS} of stack nohype",
+)
 COUNTING = Metric("nohype_exit_counting", "gauge", (), "", "1 while the kernel counts VM exits", "1")
 DROPPED = Metric(
     "nohype_vm_exits_dropped_total",
@@ -84,6 +93,7 @@ HOST_METRICS = (
     GUEST_UP,
     GUEST_START,
     ENGAGEMENT,
+    ICR_OPEN,
     COUNTING,
     DROPPED,
     VF_TOTAL,

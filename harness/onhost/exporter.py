@@ -43,6 +43,7 @@ class HostCollector(Collector):
         up = catalogue.GUEST_UP.family()
         start = catalogue.GUEST_START.family()
         engagement = catalogue.ENGAGEMENT.family()
+        icr_open = catalogue.ICR_OPEN.family()
         for loaded in records.load_all(root):
             if not loaded.ready:
                 continue
@@ -50,6 +51,8 @@ class HostCollector(Collector):
             labels = (record.stack, record.name)
             for state in filter(None, nohype.STATES if record.may_disengage else ()):
                 engagement.add_metric((*labels, state), float(record.engagement.state == state))
+            if record.may_disengage:
+                icr_open.add_metric(labels, float(record.icr == "open"))
             up.add_metric(labels, float(records.is_running(record, root)))
             start.add_metric(labels, record.started_at)
             for vcpu, reason, count in counters.named(counters.rows_of(record, histogram), flavour):
@@ -58,6 +61,7 @@ class HostCollector(Collector):
         yield up
         yield start
         yield engagement
+        yield icr_open
         counting = catalogue.COUNTING.family()
         counting.add_metric((), float(histogram is not None))
         yield counting

@@ -181,6 +181,8 @@ def _allocate(spec: Spec, running: list[Record], root: Path) -> tuple[Record, qe
         engagement=records.Engagement(),
         stub=(),
         ending=False,
+        icr=spec.icr,
+        disengage_seconds=spec.disengage_seconds,
     )
     given = qemu.Resources(
         image=specs.image_folder(spec, root),

@@ -93,12 +93,11 @@ def policies(root: Path = ROOT) -> tuple[str, ...]:
 
 def permit(record: Record, root: Path = ROOT) -> Record:
     """Let the guest leave its hypervisor, before its first instruction. Raises RefusedError with the reason."""
-    policy = "closed" if len(record.vcpu_threads) == 1 else "open"
     with _vm(record) as vm:
         try:
-            fcntl.ioctl(vm, PERMIT, PERMIT_LAYOUT.pack(POLICIES[policy], 0, 0, 0, 0))
+            fcntl.ioctl(vm, PERMIT, PERMIT_LAYOUT.pack(POLICIES[record.icr], 0, 0, 0, 0))
         except OSError as error:
-            raise refusal(error, policy) from None
+            raise refusal(error, record.icr) from None
     return refreshed(record._replace(engagement=Engagement("engaged")), root)
 
 
@@ -106,7 +105,7 @@ def refusal(error: OSError, policy: str) -> RefusedError:
     """Why a guest may not disengage."""
     reason, fix = _PERMIT_REFUSALS.get(error.errno or 0, (str(error.strerror), "see the kernel's log: dmesg"))
     if error.errno == errno.EINVAL and policy == "open":
-        reason, fix = "it offers no guests with several vCPUs", "ask for one vCPU"
+        reason, fix = "it offers no guests with an open ICR", "ask for one vCPU and leave out icr"
     what = f"the host does not let the guest disengage: {reason} ({_name(error.errno or 0)})"
     return RefusedError(what, where="KVM_NOHYPE_PERMIT", fix=fix)
 

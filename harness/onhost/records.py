@@ -70,6 +70,8 @@ class Record(NamedTuple):
     engagement: Engagement  # as last seen
     stub: tuple[Row, ...]  # exits after disengagement, as last seen: the kernel's table lacks them
     ending: bool  # its end is now the host's doing: of a guest without hypervisor nothing is looked at any more
+    icr: str = ""  # of its spec, as is the next one
+    disengage_seconds: float = 0
 
     @property
     def may_disengage(self) -> bool:
@@ -93,6 +95,8 @@ class Record(NamedTuple):
             "console": self.console,
             "engagement": self.engagement._asdict(),
             "vcpus": self.vcpus,
+            "icr": self.icr,
+            "disengage_seconds": self.disengage_seconds,
         }
 
 

@@ -16,6 +16,8 @@ _STACK = re.compile(r"[a-z0-9][a-z0-9-]*")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a folder's name, never a path
 _CPU_FLAGS = re.compile(r"(,[+-]?[a-z0-9_.-]+(=[A-Za-z0-9_.-]+)?)*")
 XEN_KINDS = ("hvm", "pvh")  # xl.cfg(5): type
+ICR = ("closed", "open")
+DISENGAGE_SECONDS = 3600.0
 KINDS = ("kvm", "bare", *XEN_KINDS)
 IMAGE_FILES = ("vmlinuz", "initrd.img", "rootfs.qcow2", "initrd-ram.img", "manifest.json")
 
@@ -36,6 +38,8 @@ class Spec(NamedTuple):
     cpu_flags: str = ""
     disengage: bool = False
     kind: str = "kvm"
+    icr: str = ""
+    disengage_seconds: float = 0
 
     @property
     def on_xen(self) -> bool:
@@ -67,6 +71,8 @@ def parse(document: object, root: Path = ROOT) -> Spec:
         cpu_flags=_text(document, "cpu_flags"),
         disengage=_flag(document, "disengage"),
         kind=_text(document, "kind") or "kvm",
+        icr=_text(document, "icr"),
+        disengage_seconds=_seconds(document, "disengage_seconds"),
     )
     _check(spec, root)
     return spec
@@ -119,6 +125,8 @@ def _check(spec: Spec, root: Path) -> None:
             raise _wrong("cpus", "no core is left for the host itself")
     if spec.disengage:
         _check_disengage(spec, root)
+    elif spec.icr or spec.disengage_seconds:
+        raise _wrong("icr" if spec.icr else "disengage_seconds", "only for a guest that disengages")
     if not _CPU_FLAGS.fullmatch(spec.cpu_flags):
         raise _wrong("cpu_flags", f"{spec.cpu_flags!r}: QEMU flags, each with its comma, such as ',-kvmclock'")
     if not spec.extra_cmdline.isprintable() or not spec.extra_cmdline.isascii():
@@ -147,6 +155,13 @@ def _check_disengage(spec: Spec, root: Path) -> None:
         raise _wrong("hugepages", "must be true for a guest that disengages: all of its memory is there beforehand")
     if spec.nic != "vf":
         raise _wrong("nic", "must be 'vf' for a guest that disengages: virtio needs a hypervisor")
+    if spec.icr not in ICR:
+        raise _wrong("icr", f"{spec.icr!r}: {' or '.join(map(repr, ICR))} for a guest that disengages")
+    if spec.vcpus > 1 and spec.icr != "open":
+        raise _wrong("icr", "must be 'open' for a guest with several vCPUs that disengages: they interrupt each other")
+    if not 0 < spec.disengage_seconds <= DISENGAGE_SECONDS:
+        most = f"more than 0, at most {DISENGAGE_SECONDS:g} for a guest that disengages"
+        raise _wrong("disengage_seconds", f"{spec.disengage_seconds:g}: {most}")
     if not kernel(spec, root).is_file():
         raise AgentError(
             "the running kernel's own file is missing; a guest that disengages is booted from it",
@@ -166,6 +181,13 @@ def _whole(document: dict[str, object], key: str) -> int:
     value = document[key]
     if not isinstance(value, int) or isinstance(value, bool):
         raise _wrong(key, f"must be a whole number, not {value!r}")
+    return value
+
+
+def _seconds(document: dict[str, object], key: str) -> float:
+    value = document.get(key, 0)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise _wrong(key, f"must be a number of seconds, not {value!r}")
     return value
 
 

@@ -199,6 +199,16 @@ def unexplained(comparison: Comparison) -> str:
     )
 
 
+def icr_open(comparison: Comparison) -> str:
+    """What is to be said of guests that endangered their hosts; "" where there were none."""
+    if not comparison.icr_open:
+        return ""
+    return (
+        f"Unsafe: guests of {listed(list(comparison.icr_open))} had an open ICR (icr: open). Such a guest can "
+        "interrupt and reset its host and its neighbours: do not give one to people whom you do not trust."
+    )
+
+
 def fact_values(difference: FactDifference) -> tuple[tuple[str, str], ...]:
     """Each stack's values; of long ones, the words that are not in all of them."""
     texts = [text for _stack, found in difference.values for text in found]

@@ -13,6 +13,7 @@ from harness.stacks.xen import XEN_PVH, Xen
 from harness.stacks.xen_tuned import XenTuned
 
 _STACKS: tuple[Stack, ...] = (Kvm(), KvmTuned(), NoHype(), Xen(), XEN_PVH, XenTuned(), Bare())
+LEAVES_HYPERVISOR = NoHype.name  # the stack whose guests boot with a hypervisor and then leave it
 
 
 def names() -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from harness.errors import UnavailableError
-from harness.guests.model import GuestSpec
+from harness.guests.model import USUAL, Disengagement, GuestSpec
 from harness.hosts.model import Capabilities, VirtualFunction
 
 HUGEPAGE_KIB = "2048"
@@ -39,10 +39,11 @@ class Stack(Protocol):
         image_digest: str,
         capabilities: Capabilities,
         busy_cores: frozenset[int],
+        disengagement: Disengagement = USUAL,
     ) -> GuestSpec:
         """A guest of this stack for a host that runs it; `busy_cores` have other guests on them.
 
-        Raises UnavailableError, with the reason, where the host cannot hold it now.
+        Raises UnavailableError, with the reason, where the host cannot hold it now; InputError where no host can.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.guests.model import GuestSpec
+from harness.guests.model import USUAL, Disengagement, GuestSpec
 from harness.hosts.model import Capabilities
 from harness.stacks import dedicated
 
@@ -28,6 +28,7 @@ class KvmTuned:
         image_digest: str,
         capabilities: Capabilities,
         busy_cores: frozenset[int],
+        disengagement: Disengagement = USUAL,  # noqa: ARG002 - its guests keep their hypervisor
     ) -> GuestSpec:
         """See Stack."""
         return GuestSpec(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.errors import UnavailableError
-from harness.guests.model import GuestSpec
+from harness.guests.model import USUAL, Disengagement, GuestSpec
 from harness.hosts.model import Capabilities
 from harness.stacks import dedicated
 
@@ -29,12 +29,15 @@ class NoHype:
         image_digest: str,
         capabilities: Capabilities,
         busy_cores: frozenset[int],
+        disengagement: Disengagement = USUAL,
     ) -> GuestSpec:
         """See Stack."""
-        if vcpus > 1 and capabilities.nohype and "open" not in capabilities.nohype:
+        disengagement.check(vcpus)
+        if capabilities.nohype and disengagement.icr not in capabilities.nohype:
             raise UnavailableError(
-                f"{vcpus} vCPUs wanted, the host's kernel lets only guests with one vCPU disengage",
-                fix="ask for one vCPU",
+                f"the host's kernel lets no guest with icr {disengagement.icr} disengage: it offers "
+                f"{', '.join(capabilities.nohype)}",
+                fix="ask for one vCPU and leave out icr",
             )
         return GuestSpec(
             name=name,
@@ -46,6 +49,8 @@ class NoHype:
             cpus=dedicated.free_parts(vcpus, memory_mib, capabilities, busy_cores),
             hugepages=True,
             disengage=True,
+            icr=disengagement.icr,
+            disengage_seconds=disengagement.seconds,
         )
 
     def problems(self, capabilities: Capabilities) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.errors import UnavailableError
-from harness.guests.model import GuestSpec
+from harness.guests.model import USUAL, Disengagement, GuestSpec
 from harness.hosts.model import Capabilities
 from harness.stacks.base import check_cores
 
@@ -30,6 +30,7 @@ class Xen:
         image_digest: str,
         capabilities: Capabilities,
         busy_cores: frozenset[int],  # noqa: ARG002 - vCPUs float, so no core is anybody's
+        disengagement: Disengagement = USUAL,  # noqa: ARG002 - its guests keep their hypervisor
     ) -> GuestSpec:
         """See Stack."""
         check_cores(vcpus, capabilities)

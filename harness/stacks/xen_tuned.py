@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.guests.model import GuestSpec
+from harness.guests.model import USUAL, Disengagement, GuestSpec
 from harness.hosts.model import Capabilities
 from harness.stacks.base import ready_vfs, sriov_problems
 from harness.stacks.dedicated import check_free_vf, free_cores
@@ -30,6 +30,7 @@ class XenTuned:
         image_digest: str,
         capabilities: Capabilities,
         busy_cores: frozenset[int],
+        disengagement: Disengagement = USUAL,  # noqa: ARG002 - its guests keep their hypervisor
     ) -> GuestSpec:
         """See Stack."""
         cores = free_cores(vcpus, capabilities.isolated, busy_cores, "cores")

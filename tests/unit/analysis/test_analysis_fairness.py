@@ -22,6 +22,8 @@ from harness.results.model import Fingerprint
         ("guest.nic", {"kvm": ("virtio",), "xen": ("vif",), "xen-tuned": ("vf",)}, True),
         ("memory.hugepages-2048kB", {"kvm": ("0",), "kvm-tuned": ("320",), "nohype": ("320",)}, True),
         ("memory.hugepages-2048kB", {"kvm": ("0",), "kvm-tuned": ("320",), "nohype": ("300",)}, False),
+        ("guest.icr", {"kvm": ("none",), "kvm-tuned": ("none",), "nohype": ("open",)}, True),
+        ("guest.icr", {"kvm": ("none",), "kvm-tuned": ("closed",), "nohype": ("open",)}, False),
         ("guest.vcpus", {"kvm": ("1",), "nohype": ("2",)}, False),
         ("guest.memory_mib", {"kvm": ("512",), "nohype": ("448",)}, False),
         ("guest.image", {"kvm": ("a",), "kvm-tuned": ("b",)}, False),

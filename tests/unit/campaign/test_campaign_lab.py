@@ -14,7 +14,7 @@ from harness.campaign.lab import HostBench
 from harness.campaign.prepare import of_campaign
 from harness.errors import GuestError
 from harness.guests.image import GuestImage
-from harness.guests.model import Engagement, Guest
+from harness.guests.model import Disengagement, Engagement, Guest
 from harness.hosts.model import Capabilities, Host, PhysicalFunction, VirtualFunction
 from harness.hosts.remote import CommandResult
 from harness.kernel.image import KernelImage
@@ -125,6 +125,15 @@ def test_what_guests_are_given_is_told() -> None:
         **{"kvm": (False, "none"), "kvm-tuned": (True, "2"), "nohype": (True, "2")}
     }
     assert {stack for stack, facts in given.items() if facts["guest.disengage"] == "yes"} == {"nohype"}
+    assert {stack: facts["guest.icr"] for stack, facts in given.items()} == {
+        **{"kvm": "none", "kvm-tuned": "none", "nohype": "closed"}
+    }
+
+
+def test_an_open_icr_is_told() -> None:
+    host = Booted("nohype", KERNEL.release, "nohype.stack=nohype")
+    bench = HostBench(HOST, host, IMAGE, KERNEL, PREPARATION, Disengagement("open"))  # type: ignore[arg-type]
+    assert dict(bench.fingerprint(2, 512).facts)["guest.icr"] == "open"
 
 
 def test_a_guest_is_asked_for_its_clock_and_its_mitigations() -> None:

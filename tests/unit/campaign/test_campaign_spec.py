@@ -10,6 +10,7 @@ import pytest
 from harness.campaign.resources import check_resources
 from harness.campaign.spec import Campaign, load_campaign, usual_baseline
 from harness.errors import InputError
+from harness.guests.model import Disengagement
 from harness.hosts.inventory import Inventory
 from harness.hosts.model import Capabilities, Host, PhysicalFunction
 from harness.paths import repo_root
@@ -117,6 +118,33 @@ def test_wrong_files(tmp_path: Path, old: str, new: str, line: int, message: str
         read(path, GOOD.replace(old, new, 1))
     assert f"{path}:{line}: {message}" in str(error.value)
     assert error.value.exit_code == 2
+
+
+NOHYPE = GOOD.replace("kvm-tuned", "nohype")
+
+
+def test_guests_that_leave_their_hypervisor_have_one_vcpu_unless_an_open_icr_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "good.yml"
+    closed = read(path, f"{NOHYPE}deadlines:\n  disengage: 30\n").spec.disengagement
+    assert closed == Disengagement("closed", 30.0)
+    with pytest.raises(InputError) as error:
+        read(path, NOHYPE.replace("vcpus: 1", "vcpus: 2"))
+    assert error.value.where == f"{path}:6"
+    assert error.value.what.startswith("guest.vcpus: stack 'nohype': guests with several vCPUs do not disengage")
+    assert "one vCPU" in error.value.fix
+    assert "`icr: open`" in error.value.fix
+    assert "unsafe" in error.value.fix
+    assert read(path, NOHYPE.replace("vcpus: 1", "vcpus: 2\n  icr: open")).spec.disengagement.icr == "open"
+    assert read(path, GOOD.replace("vcpus: 1", "vcpus: 2")).spec.guest.icr is None  # other stacks have no such limit
+
+
+def test_icr_is_refused_where_no_guest_leaves_its_hypervisor_or_as_another_word(tmp_path: Path) -> None:
+    path = tmp_path / "good.yml"
+    with pytest.raises(InputError, match=r"guest\.icr: it concerns guests of stack 'nohype', which is none") as error:
+        read(path, GOOD.replace("vcpus: 1", "vcpus: 1\n  icr: open"))
+    assert error.value.where == f"{path}:7"
+    with pytest.raises(InputError, match=r"guest\.icr: Input should be 'closed' or 'open'"):
+        read(path, NOHYPE.replace("vcpus: 1", "vcpus: 1\n  icr: half"))
 
 
 def test_a_workload_that_needs_more_vcpus_than_guests_have(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def test_guests_are_listed_with_what_became_of_those_without_hypervisor() -> Non
             GUEST,
             replace(GUEST, name="g2", stack="nohype", engagement=Engagement("disengaged")),
             replace(GUEST, name="g3", stack="nohype", engagement=dead),
+            replace(GUEST, name="g4", stack="nohype", engagement=Engagement("disengaged"), icr="open"),
         )
     }
     stream = io.StringIO()
@@ -69,6 +70,7 @@ def test_guests_are_listed_with_what_became_of_those_without_hypervisor() -> Non
     rows = {line.split()[1]: " ".join(line.split()) for line in stream.getvalue().splitlines()}
     assert "running - 10.79.1.10" in rows["g1"]
     assert "running disengaged 10.79.1.10" in rows["g2"]
+    assert "running disengaged, unsafe: icr open 10.79.1.10" in rows["g4"]
     assert "running killed: ioio at RIP 0xffffffff8103c2b0 10.79.1.10" in rows["g3"]
 
 

@@ -106,6 +106,14 @@ def test_engagement_of_guests_that_may_leave_their_hypervisor(host: Path) -> Non
     }
 
 
+def test_guests_that_can_reset_their_host_are_told(host: Path) -> None:
+    for name, icr in (("n0", "open"), ("n1", "closed")):
+        left = RECORD._replace(name=name, stack="nohype", stopped=True, engagement=Engagement("disengaged"), icr=icr)
+        records.save(left, host)
+    found = {key[1:]: value for key, value in _scrape(host).items() if key[0] == "nohype_guest_icr_open"}
+    assert found == {("nohype", "n0"): 1, ("nohype", "n1"): 0}
+
+
 def test_without_counting_it_says_so(host: Path) -> None:
     (host / "sys/kernel/tracing/events/kvm/kvm_exit/hist").unlink()
     found = _scrape(host)

@@ -87,7 +87,7 @@ def test_each_vcpu_has_at_most_its_last_exit() -> None:
         (errno.EOPNOTSUPP, "closed", "cannot do it (EOPNOTSUPP)"),
         (errno.EBUSY, "closed", "have run already (EBUSY)"),
         (errno.EINVAL, "closed", "does not know this request (EINVAL)"),
-        (errno.EINVAL, "open", "no guests with several vCPUs (EINVAL)"),
+        (errno.EINVAL, "open", "no guests with an open ICR (EINVAL)"),
         (errno.ENOMEM, "closed", "Cannot allocate memory (ENOMEM)"),
     ],
 )

@@ -1,6 +1,6 @@
 """Guest specs: what is refused and what the message teaches; QEMU's command line for what is taken."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +11,10 @@ from harness.onhost import qemu, spec
 from harness.onhost.errors import AgentError
 
 GOOD = {"name": "g1", "stack": "kvm", "vcpus": 2, "memory_mib": 512, "image": "abc123", "nic": "bridge"}
-ALONE = {"disengage": True, "nic": "vf", "cpus": [2, 3], "hugepages": True}  # a guest that leaves its hypervisor
+# A guest that leaves its hypervisor.
+ALONE = {
+    **{"disengage": True, "nic": "vf", "cpus": [2, 3], "hugepages": True, "icr": "open", "disengage_seconds": 120.0}
+}
 
 
 @pytest.fixture
@@ -36,7 +39,8 @@ def test_keys_are_those_of_the_control_node() -> None:
 
 
 def test_a_spec_from_the_control_node_is_taken(root: Path) -> None:
-    wanted = GuestSpec("g1", "kvm-tuned", 2, 512, "abc123", "vf", (2, 3), True, True, "nokaslr", ",-kvmclock", True)
+    placed = GuestSpec("g1", "kvm-tuned", 2, 512, "abc123", "vf", (2, 3), True, True, "nokaslr", ",-kvmclock", True)
+    wanted = replace(placed, icr="open", disengage_seconds=90.5)
     assert spec.parse(asdict(wanted), root) == tuple(asdict(wanted).values())
 
 
@@ -72,6 +76,14 @@ def test_a_spec_from_the_control_node_is_taken(root: Path) -> None:
         (ALONE | {"cpus": [0, 1]}, "cpus", "core 0"),
         (ALONE | {"hugepages": False}, "hugepages", "memory"),
         (ALONE | {"nic": "bridge"}, "nic", "needs a hypervisor"),
+        (ALONE | {"icr": ""}, "icr", "'closed' or 'open' for a guest that disengages"),
+        (ALONE | {"icr": "ajar"}, "icr", "'closed' or 'open'"),
+        (ALONE | {"icr": "closed"}, "icr", "must be 'open' for a guest with several vCPUs"),
+        (ALONE | {"disengage_seconds": 0}, "disengage_seconds", "more than 0"),
+        (ALONE | {"disengage_seconds": 3601}, "disengage_seconds", "at most 3600"),
+        (ALONE | {"disengage_seconds": "1"}, "disengage_seconds", "a number of seconds"),
+        ({"icr": "open"}, "icr", "only for a guest that disengages"),
+        ({"disengage_seconds": 5}, "disengage_seconds", "only for a guest that disengages"),
     ],
 )
 def test_refusals_name_key_and_reason(root: Path, change: dict[str, object], where: str, message: str) -> None:

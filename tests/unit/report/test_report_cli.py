@@ -166,6 +166,22 @@ def test_differences_that_nothing_explains_end_with_code_1_unless_they_are_allow
     assert "Not explained" not in page.read_text(encoding="utf-8")
 
 
+def test_guests_that_could_reset_their_hosts_are_told_of_first(nohype, stored, tmp_path):
+    page = tmp_path / "page.html"
+    nohype("report", "quickstart-fixture", "-o", str(page))
+    assert "Unsafe" not in page.read_text(encoding="utf-8") + nohype("compare", "quickstart-fixture")
+    with Store() as store:
+        facts = {**dict(stored.fingerprints[0].facts), "guest.icr": "open"}
+        store.add_fingerprint(Fingerprint("rack1", "c" * 64, tuple(facts.items())))
+        store.add_trial(replace(stored.trials[0], id="open", stack="nohype", fingerprint="c" * 64))
+    told = "Unsafe: guests of nohype had an open ICR (icr: open)."
+    for words_ in ((), ("--details",)):
+        assert told in " ".join(nohype("compare", "quickstart-fixture", *words_).split())
+    assert json.loads(nohype("compare", "quickstart-fixture", "--json"))["icr_open"] == ["nohype"]
+    nohype("report", "quickstart-fixture", "-o", str(page))
+    assert told in page.read_text(encoding="utf-8")
+
+
 def test_the_campaign_file_names_the_usual_baseline(nohype, stored):
     other = replace(stored.campaign, id="other-1", name="other", spec_text="name: other\nbaseline: kvm-tuned\n")
     with Store() as store:

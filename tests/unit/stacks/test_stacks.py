@@ -4,6 +4,7 @@ import pytest
 
 from harness import stacks
 from harness.errors import InputError, UnavailableError
+from harness.guests.model import Disengagement
 from harness.hosts.model import Capabilities, PhysicalFunction, VirtualFunction, Xen
 
 VFS = tuple(VirtualFunction(f"0000:02:10.{n * 2}", n, "vfio-pci", 20 + n, "", "") for n in range(2))
@@ -106,15 +107,27 @@ def test_nohype_has_its_parts_of_the_host_and_leaves_its_hypervisor() -> None:
     assert not stacks.get("kvm-tuned").guest_spec("g", 1, 512, "abc", TUNED, frozenset()).disengage
 
 
-def test_nohype_guests_have_several_vcpus_where_the_kernel_lets_them() -> None:
+def test_nohype_guests_have_several_vcpus_where_that_is_asked_for_and_the_kernel_lets_them() -> None:
     nohype = stacks.get("nohype")
-    assert nohype.guest_spec("g", 2, 512, "abc", NOHYPE, frozenset()).cpus == (2, 3)
+    asked = Disengagement("open", 30.0)
+    spec = nohype.guest_spec("g", 2, 512, "abc", NOHYPE, frozenset(), asked)
+    assert (spec.cpus, spec.icr, spec.disengage_seconds) == ((2, 3), "open", 30.0)
     closed = replace(NOHYPE, nohype=("closed",))
-    assert nohype.guest_spec("g", 1, 512, "abc", closed, frozenset()).cpus == (2,)
-    with pytest.raises(UnavailableError, match="2 vCPUs wanted, the host's kernel lets only guests with one"):
-        nohype.guest_spec("g", 2, 512, "abc", closed, frozenset())
+    alone = nohype.guest_spec("g", 1, 512, "abc", closed, frozenset())
+    assert (alone.cpus, alone.icr, alone.disengage_seconds) == ((2,), "closed", 120.0)
+    with pytest.raises(InputError, match=r"with several vCPUs do not disengage .* 2 vCPUs wanted") as error:
+        nohype.guest_spec("g", 2, 512, "abc", NOHYPE, frozenset())
+    assert "--icr open" in error.value.fix
+    with pytest.raises(UnavailableError, match="no guest with icr open disengage: it offers closed"):
+        nohype.guest_spec("g", 2, 512, "abc", closed, frozenset(), asked)
     # Asked before the host was booted into the stack, the running kernel says nothing.
-    assert nohype.guest_spec("g", 2, 512, "abc", TUNED, frozenset()).cpus == (2, 3)
+    assert nohype.guest_spec("g", 2, 512, "abc", TUNED, frozenset(), asked).cpus == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["kvm", "kvm-tuned", "bare"])
+def test_guests_that_keep_their_hypervisor_are_made_without(name: str) -> None:
+    spec = stacks.get(name).guest_spec("g", 1, 512, "abc", TUNED, frozenset(), Disengagement("open", 30.0))
+    assert (spec.icr, spec.disengage_seconds) == ("", 0)
 
 
 def test_core_0_is_the_hosts_even_when_isolated() -> None:

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import struct
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +27,12 @@ CHECK_EXTENSION = KVM << 8 | 0x03
 CAP_NOHYPE = 1000
 # What a guest may send to other cores. closed: no interrupt leaves its only vCPU. open: its vCPUs interrupt each other.
 POLICIES = {"closed": 1, "open": 2}
+REQUIRED = 1  # a permit's flag: the host kills the guest unless it has disengaged by the deadline
 
-PERMIT_LAYOUT = struct.Struct("=II3Q")  # icr, flags, reserved
-# vcpu, state, cause, cpu, exit_code, exit_info_1, exit_info_2, rip, disengage_ns, killed_ns, exits, refused
-STATUS_LAYOUT = struct.Struct("=IIIi8Q")
+# icr, flags, deadline_ms, eventfd, cpus (a pointer), cpus_len in bytes, reserved
+PERMIT_LAYOUT = struct.Struct("=IIIiQII")
+# vcpu, state, cause, cpu, exit_code, exit_info_1, exit_info_2, rip, disengage_ns, killed_ns, exits, refused, flags
+STATUS_LAYOUT = struct.Struct("=IIIi9Q")
 _WRITES, _READS = 1 << 30, 2 << 30
 PERMIT = _WRITES | PERMIT_LAYOUT.size << 16 | KVM << 8 | 0xE0
 STATUS = _WRITES | _READS | STATUS_LAYOUT.size << 16 | KVM << 8 | 0xE1
@@ -74,6 +77,7 @@ class VcpuStatus(NamedTuple):
     killed_ns: int
     exits: int
     refused: int
+    flags: int
 
 
 def policies(root: Path = ROOT) -> tuple[str, ...]:
@@ -92,13 +96,35 @@ def policies(root: Path = ROOT) -> tuple[str, ...]:
 
 
 def permit(record: Record, root: Path = ROOT) -> Record:
-    """Let the guest leave its hypervisor, before its first instruction. Raises RefusedError with the reason."""
+    """Let the guest leave its hypervisor, before its first instruction. Raises RefusedError with the reason.
+
+    It gets no core but those it is pinned to, and the host kills it where it has not left in time.
+    """
+    asked = request(record.icr, record.cpus, record.disengage_seconds)
     with _vm(record) as vm:
         try:
-            fcntl.ioctl(vm, PERMIT, PERMIT_LAYOUT.pack(POLICIES[record.icr], 0, 0, 0, 0))
+            fcntl.ioctl(vm, PERMIT, asked.data)
         except OSError as error:
             raise refusal(error, record.icr) from None
     return refreshed(record._replace(engagement=Engagement("engaged")), root)
+
+
+class Request(NamedTuple):
+    """`struct kvm_nohype_permit`, and the bitmap that it points to: one is of use as long as the other lives."""
+
+    data: bytes
+    cpus: array[int]
+
+
+def request(icr: str, cpus: Sequence[int], seconds: float) -> Request:
+    """What permits a guest on these cores to leave its hypervisor within `seconds` from when it is made."""
+    bitmap = array("Q", bytes(8 * (max(cpus) // 64 + 1)))
+    for cpu in cpus:
+        bitmap[cpu // 64] |= 1 << cpu % 64
+    address, words = bitmap.buffer_info()
+    # No eventfd: nothing here waits for the death of a guest.
+    fields = (POLICIES[icr], REQUIRED, round(seconds * 1000), -1, address, words * bitmap.itemsize, 0)
+    return Request(PERMIT_LAYOUT.pack(*fields), bitmap)
 
 
 def refusal(error: OSError, policy: str) -> RefusedError:
@@ -148,8 +174,8 @@ def refreshed(record: Record, root: Path = ROOT) -> Record:
 
 def status(vm: int, vcpu: int) -> VcpuStatus:
     """Ask the kernel about one vCPU of the VM."""
-    request = STATUS_LAYOUT.pack(vcpu, *[0] * 11)
-    return VcpuStatus(*STATUS_LAYOUT.unpack(fcntl.ioctl(vm, STATUS, request)))
+    asked = STATUS_LAYOUT.pack(vcpu, *[0] * 12)
+    return VcpuStatus(*STATUS_LAYOUT.unpack(fcntl.ioctl(vm, STATUS, asked)))
 
 
 def engagement(statuses: Sequence[VcpuStatus], flavour: str) -> Engagement:

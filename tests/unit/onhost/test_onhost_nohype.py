@@ -1,5 +1,6 @@
 """The kernel's requests for guests without hypervisor: layouts, what statuses mean, real descriptors of processes."""
 
+import ctypes
 import errno
 import os
 import struct
@@ -20,28 +21,40 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes descriptors of 
 
 
 def test_requests_have_the_numbers_of_the_kernels_header() -> None:
-    # _IOW(0xAE, 0xe0, 32 bytes), _IOWR(0xAE, 0xe1, 80 bytes), _IO(0xAE, 0xe2); KVM_CHECK_EXTENSION is _IO(0xAE, 0x03)
+    # _IOW(0xAE, 0xe0, 32 bytes), _IOWR(0xAE, 0xe1, 88 bytes), _IO(0xAE, 0xe2); KVM_CHECK_EXTENSION is _IO(0xAE, 0x03)
     assert nohype.PERMIT == 0x4020AEE0
-    assert nohype.STATUS == 0xC050AEE1
+    assert nohype.STATUS == 0xC058AEE1
     assert nohype.KILL == 0xAEE2
     assert nohype.CHECK_EXTENSION == 0xAE03
 
 
 def test_a_status_is_read_by_the_kernels_layout() -> None:
     data = struct.pack("<I", 1) + struct.pack("<I", 3) + struct.pack("<I", 1) + struct.pack("<i", -1)
-    data += b"".join(struct.pack("<Q", n) for n in (0x7B, 0x6080210, 2, 0xFFFFFFFF8103C2B0, 11, 12, 1, 95))
-    assert len(data) == 80
+    data += b"".join(struct.pack("<Q", n) for n in (0x7B, 0x6080210, 2, 0xFFFFFFFF8103C2B0, 11, 12, 1, 95, 1))
+    assert len(data) == 88
     found = VcpuStatus(*nohype.STATUS_LAYOUT.unpack(data))
     assert (found.vcpu, found.state, found.cause, found.cpu, found.exit_code) == (1, 3, 1, -1, 0x7B)
     assert (found.exit_info_1, found.exit_info_2, found.rip) == (0x6080210, 2, 0xFFFFFFFF8103C2B0)
-    assert (found.disengage_ns, found.killed_ns, found.exits, found.refused) == (11, 12, 1, 95)
+    assert (found.disengage_ns, found.killed_ns, found.exits, found.refused, found.flags) == (11, 12, 1, 95, 1)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "bitmap"),
+    [((2, 3), b"\x0c" + bytes(7)), ((1, 64, 127), b"\x02" + bytes(7) + b"\x01" + bytes(6) + b"\x80")],
+)
+def test_a_permit_has_the_kernels_layout_and_points_to_the_guests_cores(cpus: tuple[int, ...], bitmap: bytes) -> None:
+    asked = nohype.request("open", cpus, 90.5)
+    icr, flags, deadline_ms, eventfd, pointer, length, reserved = struct.unpack("<IIIiQII", asked.data)
+    assert (len(asked.data), icr, flags, deadline_ms, eventfd, reserved) == (32, 2, 1, 90_500, -1, 0)
+    assert ctypes.string_at(pointer, length) == bitmap
+    assert struct.unpack_from("<I", nohype.request("closed", cpus, 1).data) == (1,)
 
 
 NO_EXIT = 2**64 - 1
 
 
 def _status(vcpu: int = 0, **changes: int) -> VcpuStatus:
-    quiet = VcpuStatus(vcpu, 2, 0, 2 + vcpu, NO_EXIT, 0, 0, 0, 1, 0, 0, 0)
+    quiet = VcpuStatus(vcpu, 2, 0, 2 + vcpu, NO_EXIT, 0, 0, 0, 1, 0, 0, 0, 0)
     return quiet._replace(**changes)
 
 

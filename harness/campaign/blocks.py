@@ -241,12 +241,12 @@ class Block:
         run, planned = self.run, self.planned
         bench.prepare(planned.stack, run.spec.stacks, self.folder, self._tell)  # it may have been installed anew
         state = bench.state()
-        if (state.boot_id, state.stack) == (record.boot_id, planned.stack):
+        if (state.boot_id, state.stack, state.lost) == (record.boot_id, planned.stack, ()):
             self.boot_id, self.fingerprint = record.boot_id, record.fingerprint
             kept = [found for found in run.store.fingerprints(run.id) if found.digest == record.fingerprint]
             self._known = dict(kept[0].facts)
-        else:  # somebody rebooted it, or power was cut: the rest of the block runs in another boot
-            bench.boot(planned.stack, self._tell, fresh=False)
+        else:  # somebody rebooted it, power was cut, or a core was lost: the rest of the block runs in another boot
+            bench.boot(planned.stack, self._tell, fresh=bool(state.lost))
             self._identify(bench)
         self._clear(bench)
         self._dropped = bench.exits().dropped

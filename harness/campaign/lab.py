@@ -141,7 +141,7 @@ class HostBench:
     def state(self) -> HostState:
         """See Bench."""
         self._capabilities = discover.capabilities(self._session)
-        return HostState(self._capabilities.boot_id, self._capabilities.stack)
+        return HostState(self._capabilities.boot_id, self._capabilities.stack, self._capabilities.lost)
 
     def fingerprint(self, vcpus: int, memory_mib: int) -> Fingerprint:
         """See Bench. What guests consist of belongs to what a block ran on."""
@@ -171,6 +171,7 @@ class HostBench:
 
     def create(self, stack: str, name: str, vcpus: int, memory_mib: int) -> Guest:
         """See Bench."""
+        lifecycle.check_cores(self._session)
         return lifecycle.create(self._session, self._spec(stack, name, vcpus, memory_mib))
 
     def await_guest(self, guest: Guest, seconds: float) -> float:

@@ -22,10 +22,11 @@ class Tell(Protocol):
 
 @dataclass(frozen=True)
 class HostState:
-    """Which boot a host is in, and of which stack ("" for none)."""
+    """Which boot a host is in, and of which stack ("" for none). With `lost` cores it must not be measured on."""
 
     boot_id: str
     stack: str
+    lost: tuple[int, ...] = ()
 
 
 class Bench(Protocol):
@@ -63,7 +64,9 @@ class Bench(Protocol):
         """All since the host's boot, ended ones included."""
         ...
 
-    def create(self, stack: str, name: str, vcpus: int, memory_mib: int) -> Guest: ...
+    def create(self, stack: str, name: str, vcpus: int, memory_mib: int) -> Guest:
+        """Raises HostError where the host has lost a core, on which an earlier guest may still run."""
+        ...
 
     def await_guest(self, guest: Guest, seconds: float) -> float:
         """Wait for the guest's SSH server; the seconds waited."""

@@ -39,6 +39,7 @@ def as_provisioned(found: Capabilities, host: Host) -> Capabilities:
     pages = int(str(variables.get("nohype_hugepages_2m", 0)))
     return replace(
         found,
+        lost=(),
         isolated=tuple(core for core in _cores(str(variables.get("nohype_isolated_cores", ""))) if core < found.cores),
         hugepages_total={**found.hugepages_total, HUGEPAGE_KIB: pages},
         hugepages_free={**found.hugepages_free, HUGEPAGE_KIB: pages},

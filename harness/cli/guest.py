@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from harness.cli.common import InventoryOption, JsonOption, default_inventory, one_host, out, print_json, step
+from harness.cli.common import InventoryOption, JsonOption, default_inventory, err, one_host, out, print_json, step
 from harness.config import nearest
-from harness.errors import GuestError, InputError, UnavailableError
+from harness.errors import ExitCode, GuestError, InputError, UnavailableError
 from harness.guests.model import ICR, USUAL, Disengagement, Guest
 from harness.paths import state_dir
 
@@ -152,8 +152,10 @@ def guests_table(found: Mapping[str, tuple[Guest, ...]]) -> Table:
     for host_name, guests in found.items():
         for guest in guests:
             state = f"[green]{guest.state}[/green]" if guest.state == "running" else f"[dim]{guest.state}[/dim]"
-            death = guest.engagement.death
+            death = guest.death
             engagement = f"[red]{death}[/red]" if death else guest.engagement.state or "-"
+            lost = ", ".join(map(str, guest.engagement.lost))
+            engagement += f", [bold red]lost cores: {lost}; reboot the host[/bold red]" if lost else ""
             engagement += ", [bold red]unsafe: icr open[/bold red]" if guest.icr == "open" else ""
             cores = ",".join(map(str, guest.cpus)) or "any"
             counts = (str(guest.vcpus), cores, str(guest.memory_mib), guest.vf or "-")
@@ -169,7 +171,10 @@ def destroy(
     inventory: InventoryOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Stop a guest. Its disk and memory are gone; its exit counts stay until the host boots."""
+    """Stop a guest. Its disk and memory are gone; its exit counts stay until the host boots.
+
+    Exit code 1 where a core of it is lost: then the host must be rebooted.
+    """
     from harness.guests import lifecycle
     from harness.hosts.ssh import connect
 
@@ -181,6 +186,13 @@ def destroy(
         print_json(ended)
     else:
         out.print(f"destroyed: {', '.join(guest.name for guest in ended) or 'nothing was running'}")
+    lost = sorted({core for guest in ended for core in guest.engagement.lost})
+    if lost:
+        err.print(
+            f"[red]{host} has lost cores {', '.join(map(str, lost))}[/red]: they were not confirmed to have left their "
+            "guest, whose memory and network function stay taken; reboot the host"
+        )
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command()
@@ -197,7 +209,7 @@ def kill(host: HostArgument, name: NameArgument, inventory: InventoryOption = No
     if json:
         print_json(guest)
     else:
-        out.print(f"guest {name} was {guest.engagement.death}; clear it away: nohype guest destroy {host} {name}")
+        out.print(f"guest {name} was {guest.death}; clear it away: nohype guest destroy {host} {name}")
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

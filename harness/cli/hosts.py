@@ -187,7 +187,8 @@ def _cpu(able: Capabilities) -> str:
     if not able.xen:  # which shows none to its control domain
         words.append("x2APIC" if able.x2apic else "no x2APIC")
     isolated = f", {len(able.isolated)} isolated" if able.isolated else ""
-    return f"{', '.join(words)}\n{able.cores} cores{isolated}"
+    lost = f"\n[bold red]lost: {', '.join(map(str, able.lost))}; reboot it[/bold red]" if able.lost else ""
+    return f"{', '.join(words)}\n{able.cores} cores{isolated}{lost}"
 
 
 def _memory(able: Capabilities) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from harness.errors import DeadlineError, GuestError, HarnessError, HostError
@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 SSH_PORT = 22
 CREATE_SECONDS = 180.0  # an emulated host fills 512 MiB of hugepages in about 10 s; the rest is margin
 LOGIN_SECONDS = 30.0  # for a login in a guest, and for how long one that hangs up is asked again
+_LOST_CORES = "/sys/devices/system/cpu/lost"
 _LOOK_SECONDS = 10.0  # how often a guest that does not answer is looked at on its host
+
+
+def check_cores(session: HostSession) -> None:
+    """Raises HostError where the host has lost a core: an earlier guest may still run on it, beside whatever comes."""
+    lost = session.run(["cat", _LOST_CORES], check=False).stdout.strip()  # other kernels have no such file
+    if lost:
+        raise HostError(
+            f"cores {lost} are lost: they were not confirmed to have left an earlier guest, which may still run there",
+            where=session.host_name,
+            fix=f"reboot the host: nohype hosts power {session.host_name} cycle",
+        )
 
 
 def create(session: HostSession, spec: GuestSpec) -> Guest:
@@ -115,8 +127,8 @@ def await_ssh(session: HostSession, guest: Guest, seconds: float) -> float:
 def _check_runs(session: HostSession, guest: Guest) -> None:
     """Raises GuestError, with how it ended and the console's last lines, where nothing can be awaited any more."""
     now = look(session, guest)
-    if now.state != "running" or now.engagement.death:
-        how = f" ({now.engagement.death})" if now.engagement.death else ""
+    if now.state != "running" or now.death:
+        how = f" ({now.death})" if now.death else ""
         raise GuestError(
             f"guest {guest.name!r} ended before SSH answered{how}{console_tail(session, guest)}",
             where=session.host_name,
@@ -139,9 +151,10 @@ def check_disengaged(session: HostSession, guest: Guest) -> None:
     """
     if not guest.engagement.state:
         return
-    now = look(session, guest).engagement
-    if now.state != "disengaged":
-        how = now.death or f"has not left its hypervisor: {_why_engaged(now)}{console_tail(session, guest)}"
+    now = look(session, guest)
+    if now.engagement.state != "disengaged":
+        why = _why_engaged(now.engagement)
+        how = now.death or f"has not left its hypervisor: {why}{console_tail(session, guest)}"
         where, fix = session.host_name, f"its console's log is {guest.console} on the host"
         raise GuestError(f"guest {guest.name!r} {how}", where=where, fix=fix)
 
@@ -194,7 +207,8 @@ def parse(document: object, where: str) -> Guest:
         fields = dict(document)
         for key in ("vcpu_threads", "cpus"):
             fields[key] = tuple(int(item) for item in fields[key])
-        fields["engagement"] = Engagement(**fields["engagement"])
+        engagement = Engagement(**fields["engagement"])
+        fields["engagement"] = replace(engagement, lost=tuple(int(core) for core in engagement.lost))
         return Guest(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise HostError(

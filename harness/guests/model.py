@@ -74,22 +74,17 @@ def _as_text(value: object) -> str:
 class Engagement:
     """Whether a guest still has its hypervisor. All empty for ordinary stacks."""
 
-    state: str = ""  # "engaged" (with a hypervisor, may leave it), "disengaged", "killed" (left it, and is dead)
+    state: str = ""  # "engaged" (with a hypervisor, may leave it), "disengaged", "killed"
     refused: str = ""  # errno's name of the last disengagement the host refused
-    cause: str = ""  # of the kill: "exit", "asked" (or its QEMU was ended), "memory" (was taken away), "torn down"
+    # Of the kill: "exit", "asked" (or its QEMU was ended), "memory" (was taken away), "torn down"; of one that never
+    # left its hypervisor "deadline" (it had not in time) or "refused" (the host did not let it)
+    cause: str = ""
     vcpu: int = -1  # that made the VM exit below
     reason: str = ""  # of the exit, as the CPU vendor names it
     exit_info_1: str = ""  # hexadecimal, as are the next two
     exit_info_2: str = ""
     rip: str = ""
-
-    @property
-    def death(self) -> str:
-        """How the guest was killed, in a few words; "" while it lives."""
-        if self.state != "killed":
-            return ""
-        by = f"{self.reason} at RIP {self.rip}" if self.reason else "no VM exit recorded"
-        return f"killed: {by}" if self.cause == "exit" else f"killed ({self.cause}): {by}"
+    lost: tuple[int, ...] = ()  # those of its cores that were not confirmed to have left it: gone until a reboot
 
 
 @dataclass(frozen=True)
@@ -113,3 +108,16 @@ class Guest:
     vcpus: int = 1
     icr: str = ""  # as in its spec, as is the next one
     disengage_seconds: float = 0
+
+    @property
+    def death(self) -> str:
+        """How a guest that may leave its hypervisor was killed, in a few words; "" while it lives."""
+        now = self.engagement
+        if now.state != "killed":
+            return ""
+        if now.cause == "deadline":
+            return f"killed by its host: it had not left its hypervisor within {self.disengage_seconds:g} s"
+        if now.cause == "refused":
+            return f"killed by its host, which refused ({now.refused}) and lets no guest stay behind its hypervisor"
+        by = f"{now.reason} at RIP {now.rip}" if now.reason else "no VM exit recorded"
+        return f"killed: {by}" if now.cause == "exit" else f"killed ({now.cause}): {by}"

@@ -93,3 +93,4 @@ class Capabilities:
     interrupt_remapping: bool = False  # devices' interrupts go through the IOMMU
     xen: Xen | None = None  # where the host runs Xen
     nohype: tuple[str, ...] = ()  # guests without hypervisor it can have: "closed" (one vCPU), "open" (several)
+    lost: tuple[int, ...] = ()  # cores that were not confirmed to have left a guest: nobody's until the host reboots

@@ -172,6 +172,10 @@ def judge(able: Capabilities, where: str, *, hugepages_2m: int = 0) -> tuple[Fin
     if able.stack in ("kvm-tuned", "nohype") and pages < hugepages_2m:
         fix = "memory was too fragmented or too small when it booted: lower nohype_hugepages_2m, or reboot"
         found.append(Finding(Level.FAIL, f"{pages} hugepages of 2 MiB, {hugepages_2m} asked for", where, fix))
+    if able.lost:
+        what = f"lost cores: {', '.join(map(str, able.lost))}; they were not confirmed to have left a guest"
+        fix = f"reboot the host: nohype hosts boot {where} --stack {able.stack or 'STACK'} --fresh"
+        found.append(Finding(Level.FAIL, what, where, fix))
     running = able.stack or "none of ours"
     on = f" on Xen {able.xen.version}" if able.xen else ""
     found.append(Finding(Level.OK, f"runs stack: {running}, kernel {able.kernel}{on}", where))

@@ -60,6 +60,15 @@ ENGAGEMENT = Metric(
     "and killed",
     f"3 x {_GUESTS} of stack nohype",
 )
+KILLED = Metric(
+    "nohype_guest_killed",
+    "gauge",
+    ("stack", "guest", "cause"),
+    "",
+    "1 for each killed guest, with the cause: exit, asked, memory, torn down; deadline and refused where it had not "
+    "left its hypervisor",
+    f"{_GUESTS} of stack nohype",
+)
 ICR_OPEN = Metric(
     "nohype_guest_icr_open",
     "gauge",
@@ -84,6 +93,15 @@ PAGES_TOTAL = Metric("nohype_hugepages", "gauge", ("size_kib",), "pages", "Preal
 PAGES_FREE = Metric(
     "nohype_hugepages_free", "gauge", ("size_kib",), "pages", "Preallocated pages not in use", "page sizes, 2"
 )
+LOST_CORES = Metric(
+    "nohype_host_lost_cores",
+    "gauge",
+    (),
+    "",
+    "Cores that were not confirmed to have left a guest without hypervisor. Must be 0; until the host reboots they and "
+    "the guest's memory are nobody's",
+    "1",
+)
 HOST_INFO = Metric(
     "nohype_host_info", "gauge", ("stack", "kernel", "boot_id"), "", "1. Its labels tell which boot this is", "1"
 )
@@ -93,6 +111,7 @@ HOST_METRICS = (
     GUEST_UP,
     GUEST_START,
     ENGAGEMENT,
+    KILLED,
     ICR_OPEN,
     COUNTING,
     DROPPED,
@@ -100,5 +119,6 @@ HOST_METRICS = (
     VF_FREE,
     PAGES_TOTAL,
     PAGES_FREE,
+    LOST_CORES,
     HOST_INFO,
 )

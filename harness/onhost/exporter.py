@@ -20,7 +20,7 @@ from . import catalogue, counters, nohype, records, sriov, web
 from .errors import AgentError
 from .facts import stack_of
 from .guests import vfs_in_use
-from .system import ROOT, isa, number, text
+from .system import ROOT, isa, lost_cpus, number, text
 
 
 class HostCollector(Collector):
@@ -43,6 +43,7 @@ class HostCollector(Collector):
         up = catalogue.GUEST_UP.family()
         start = catalogue.GUEST_START.family()
         engagement = catalogue.ENGAGEMENT.family()
+        killed = catalogue.KILLED.family()
         icr_open = catalogue.ICR_OPEN.family()
         for loaded in records.load_all(root):
             if not loaded.ready:
@@ -51,6 +52,8 @@ class HostCollector(Collector):
             labels = (record.stack, record.name)
             for state in filter(None, nohype.STATES if record.may_disengage else ()):
                 engagement.add_metric((*labels, state), float(record.engagement.state == state))
+            if record.engagement.cause:
+                killed.add_metric((*labels, record.engagement.cause), 1.0)
             if record.may_disengage:
                 icr_open.add_metric(labels, float(record.icr == "open"))
             up.add_metric(labels, float(records.is_running(record, root)))
@@ -61,6 +64,7 @@ class HostCollector(Collector):
         yield up
         yield start
         yield engagement
+        yield killed
         yield icr_open
         counting = catalogue.COUNTING.family()
         counting.add_metric((), float(histogram is not None))
@@ -90,6 +94,9 @@ class HostCollector(Collector):
             free.add_metric((size,), number(pool / "free_hugepages"))
         yield total
         yield free
+        lost = catalogue.LOST_CORES.family()
+        lost.add_metric((), float(len(lost_cpus(root))))
+        yield lost
         info = catalogue.HOST_INFO.family()
         kernel = text(root / "proc/sys/kernel/osrelease")
         boot = text(root / "proc/sys/kernel/random/boot_id")

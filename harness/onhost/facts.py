@@ -14,6 +14,7 @@ from .system import (
     isa,
     isolated_cpus,
     link_name,
+    lost_cpus,
     memory_kib,
     number,
     on_xen,
@@ -52,6 +53,7 @@ def capabilities(root: Path = ROOT) -> dict[str, object]:
         "stack": stack_of(cmdline),
         "interrupt_remapping": _interrupt_remapping(root),
         "nohype": nohype.policies(root),
+        "lost": lost_cpus(root),
         "xen": None,
     }
     return found | (_seen_by_xen(root) if on_xen(root) else {})

@@ -15,7 +15,7 @@ from . import spec as specs
 from .errors import AgentError
 from .records import Record
 from .spec import Spec
-from .system import ROOT, online_cpus, run, text
+from .system import ROOT, lost_cpus, online_cpus, run, text
 from .wait import until
 
 
@@ -124,8 +124,15 @@ def settle(root: Path = ROOT) -> list[Record]:
 
 
 def vfs_in_use(root: Path = ROOT) -> dict[str, str]:
-    """PCI address of each VF a guest has -> the guest's name."""
-    return {r.vf: r.name for r in records.load_all(root) if r.vf and (not r.ready or records.is_running(r, root))}
+    """PCI address of each VF a guest has -> the guest's name.
+
+    A guest with a core that is lost may still run there, and keeps its VF as it keeps its memory.
+    """
+    return {r.vf: r.name for r in records.load_all(root) if r.vf and (not r.ready or _holds_vf(r, root))}
+
+
+def _holds_vf(record: Record, root: Path) -> bool:
+    return records.is_running(record, root) or bool(record.engagement.lost)
 
 
 def check_resources(spec: Spec, running: list[Record], root: Path = ROOT) -> None:
@@ -253,6 +260,8 @@ def _stop(record: Record, root: Path) -> Record:
     record = record._replace(ending=True)
     records.save(record, root)
     _clear(record, root)
+    lost = tuple(cpu for cpu in record.cpus if cpu in lost_cpus(root)) if record.may_disengage else ()
+    record = record._replace(engagement=record.engagement._replace(lost=lost))
     record = record._replace(final=counters.rows_of(record, counters.read(root)), stopped=True)
     records.save(record, root)
     return record
@@ -271,9 +280,9 @@ def _clear(record: Record, root: Path) -> None:
 
 
 def _await_cores(record: Record, root: Path) -> None:
-    """Until Linux has the guest's cores again."""
+    """Until Linux has the guest's cores again. Those that are lost do not come back; the guest's end tells of them."""
     until(
-        lambda: set(record.cpus) <= set(online_cpus(root)),
+        lambda: set(record.cpus) <= {*online_cpus(root), *lost_cpus(root)},
         seconds=RECLAIM_SECONDS,
         what=f"the return of cores {', '.join(map(str, record.cpus))} of guest {record.name} to the host",
         where="/sys/devices/system/cpu/online",

@@ -27,6 +27,7 @@ CHECK_EXTENSION = KVM << 8 | 0x03
 CAP_NOHYPE = 1000
 # What a guest may send to other cores. closed: no interrupt leaves its only vCPU. open: its vCPUs interrupt each other.
 POLICIES = {"closed": 1, "open": 2}
+VCPU_LOST = 1  # a status's flag: the vCPU's core answered neither NMI nor INIT
 REQUIRED = 1  # a permit's flag: the host kills the guest unless it has disengaged by the deadline
 
 # icr, flags, deadline_ms, eventfd, cpus (a pointer), cpus_len in bytes, reserved
@@ -39,7 +40,7 @@ STATUS = _WRITES | _READS | STATUS_LAYOUT.size << 16 | KVM << 8 | 0xE1
 KILL = KVM << 8 | 0xE2
 
 STATES = ("", "engaged", "disengaged", "killed")
-CAUSES = ("", "exit", "asked", "memory", "torn down")
+CAUSES = ("", "exit", "asked", "memory", "torn down", "deadline", "refused")
 
 _BY_NMI = ("nmi", "exception_or_nmi")
 _VM = "anon_inode:kvm-vm"
@@ -169,7 +170,9 @@ def refreshed(record: Record, root: Path = ROOT) -> Record:
             statuses = [status(vm, vcpu) for vcpu in range(len(record.vcpu_threads))]
     except ProcessLookupError:
         return record
-    return record._replace(engagement=engagement(statuses, isa(root)), stub=stub_rows(statuses, record.vcpu_threads))
+    return record._replace(
+        engagement=engagement(statuses, isa(root), record.cpus), stub=stub_rows(statuses, record.vcpu_threads)
+    )
 
 
 def status(vm: int, vcpu: int) -> VcpuStatus:
@@ -178,22 +181,24 @@ def status(vm: int, vcpu: int) -> VcpuStatus:
     return VcpuStatus(*STATUS_LAYOUT.unpack(fcntl.ioctl(vm, STATUS, asked)))
 
 
-def engagement(statuses: Sequence[VcpuStatus], flavour: str) -> Engagement:
-    """What the vCPUs' statuses say about their guest.
+def engagement(statuses: Sequence[VcpuStatus], flavour: str, cpus: Sequence[int]) -> Engagement:
+    """What the vCPUs' statuses say about their guest; vCPU n is pinned to the nth of `cpus`.
 
     Of several vCPUs, one exits and the others are stopped for it by NMI: the reason is that of the former.
     """
     first = statuses[0]
     state = STATES[first.state]
     refused = _name(first.refused) if first.refused else ""
+    lost = tuple(cpus[each.vcpu] for each in statuses if each.flags & VCPU_LOST)
     if state != "killed":
-        return Engagement(state, refused)
+        return Engagement(state, refused, lost=lost)
     cause = CAUSES[first.cause]
     named = [(_reason(each, flavour), each) for each in statuses if each.exits]
     if not named:
-        return Engagement(state, refused, cause)
+        return Engagement(state, refused, cause, lost=lost)
     reason, by = min(named, key=lambda pair: pair[0] in _BY_NMI)
-    return Engagement(state, refused, cause, by.vcpu, reason, hex(by.exit_info_1), hex(by.exit_info_2), hex(by.rip))
+    exit_of = (by.vcpu, reason, hex(by.exit_info_1), hex(by.exit_info_2), hex(by.rip))
+    return Engagement(state, refused, cause, *exit_of, lost)
 
 
 def stub_rows(statuses: Sequence[VcpuStatus], threads: Sequence[int]) -> tuple[Row, ...]:

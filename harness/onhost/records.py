@@ -31,14 +31,17 @@ class Histogram(NamedTuple):
 class Engagement(NamedTuple):
     """Whether a guest still has its hypervisor (harness.guests.model.Engagement). All empty for ordinary stacks."""
 
-    state: str = ""  # "engaged" (with a hypervisor, may leave it), "disengaged", "killed" (left it, and is dead)
+    state: str = ""  # "engaged" (with a hypervisor, may leave it), "disengaged", "killed"
     refused: str = ""  # errno's name of the last disengagement the host refused
-    cause: str = ""  # of the kill: "exit", "asked" (or its QEMU was ended), "memory" (was taken away), "torn down"
+    # Of the kill: "exit", "asked" (or its QEMU was ended), "memory" (was taken away), "torn down"; of one that never
+    # left its hypervisor "deadline" (it had not in time) or "refused" (the host did not let it)
+    cause: str = ""
     vcpu: int = -1  # that made the VM exit below
     reason: str = ""  # of the exit, as the CPU vendor names it
     exit_info_1: str = ""  # hexadecimal, as are the next two
     exit_info_2: str = ""
     rip: str = ""
+    lost: tuple[int, ...] = ()  # those of its cores that were not confirmed to have left it
 
 
 class Record(NamedTuple):
@@ -167,5 +170,6 @@ def _parse(document: dict[str, Any]) -> Record:
         document[key] = tuple(document[key])
     for key in ("base", "final", "stub"):
         document[key] = tuple(tuple(row) for row in document[key])
-    document["engagement"] = Engagement(*document["engagement"])
+    engagement = Engagement(*document["engagement"])
+    document["engagement"] = engagement._replace(lost=tuple(engagement.lost))
     return Record(**document)

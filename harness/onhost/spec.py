@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from . import xen_info
 from .errors import AgentError
-from .system import ROOT, on_xen, online_cpus, text
+from .system import ROOT, lost_cpus, on_xen, online_cpus, text
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _STACK = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -118,6 +118,10 @@ def _check(spec: Spec, root: Path) -> None:
             raise _wrong("cpus", f"{len(spec.cpus)} cores for {spec.vcpus} vCPUs: one core for each, or none at all")
         if len(set(spec.cpus)) != len(spec.cpus):
             raise _wrong("cpus", f"{list(spec.cpus)}: a core is named twice")
+        lost = sorted(set(spec.cpus) & set(lost_cpus(root)))
+        if lost:
+            message = f"cores {lost} are lost: they were not confirmed to have left an earlier guest"
+            raise AgentError(message, where="guest spec: cpus", fix="reboot the host")
         absent = sorted(set(spec.cpus) - set(online))
         if absent:
             raise _wrong("cpus", f"cores {absent} are not online; online: {', '.join(map(str, online))}")

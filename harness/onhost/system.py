@@ -62,6 +62,11 @@ def online_cpus(root: Path = ROOT) -> tuple[int, ...]:
     return cpu_list(text(root / "sys/devices/system/cpu/online"))
 
 
+def lost_cpus(root: Path = ROOT) -> tuple[int, ...]:
+    """The cores that were not confirmed to have left a guest without hypervisor: nobody's until the host reboots."""
+    return cpu_list(text(root / "sys/devices/system/cpu/lost"))
+
+
 def isolated_cpus(root: Path = ROOT) -> tuple[int, ...]:
     """Cores the scheduler keeps tasks off (`isolcpus=domain,...`)."""
     return cpu_list(text(root / "sys/devices/system/cpu/isolated"))

@@ -62,7 +62,7 @@ def problems(capabilities: Capabilities, stack: str) -> list[str]:
 
 def guest_cores(capabilities: Capabilities) -> tuple[int, ...]:
     """The cores guests may have."""
-    return tuple(core for core in capabilities.isolated if core != HOST_CORE)
+    return tuple(core for core in capabilities.isolated if core != HOST_CORE and core not in capabilities.lost)
 
 
 def booted_with_iommu(capabilities: Capabilities) -> bool:

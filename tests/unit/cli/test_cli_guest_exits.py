@@ -63,14 +63,16 @@ def test_guests_are_listed_with_what_became_of_those_without_hypervisor() -> Non
             replace(GUEST, name="g2", stack="nohype", engagement=Engagement("disengaged")),
             replace(GUEST, name="g3", stack="nohype", engagement=dead),
             replace(GUEST, name="g4", stack="nohype", engagement=Engagement("disengaged"), icr="open"),
+            replace(GUEST, name="g5", stack="nohype", engagement=replace(dead, lost=(2, 3))),
         )
     }
     stream = io.StringIO()
-    Console(file=stream, width=160).print(guests_table(found))
+    Console(file=stream, width=200).print(guests_table(found))
     rows = {line.split()[1]: " ".join(line.split()) for line in stream.getvalue().splitlines()}
     assert "running - 10.79.1.10" in rows["g1"]
     assert "running disengaged 10.79.1.10" in rows["g2"]
     assert "running disengaged, unsafe: icr open 10.79.1.10" in rows["g4"]
+    assert "0xffffffff8103c2b0, lost cores: 2, 3; reboot the host 10.79.1.10" in rows["g5"]
     assert "running killed: ioio at RIP 0xffffffff8103c2b0 10.79.1.10" in rows["g3"]
 
 

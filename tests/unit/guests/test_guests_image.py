@@ -73,7 +73,7 @@ def test_guest_from_a_host() -> None:
     assert isinstance(guest, Guest)
     assert guest.vcpu_threads == (11, 12)
     assert guest.cpus == ()
-    assert guest.engagement.death == "killed: ioio at RIP 0xffffffff8103c2b0"
+    assert guest.death == "killed: ioio at RIP 0xffffffff8103c2b0"
 
 
 @pytest.mark.parametrize(

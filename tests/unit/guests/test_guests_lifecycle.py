@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import GuestError
+from harness.errors import GuestError, HostError
 from harness.guests import lifecycle
 from harness.guests.image import GuestImage
 from harness.guests.model import Engagement, Guest
@@ -22,6 +22,8 @@ ORDINARY = replace(CREATED, stack="kvm", engagement=Engagement())
 DISENGAGED = replace(CREATED, engagement=Engagement("disengaged"))
 REFUSED = replace(CREATED, engagement=Engagement("engaged", "EOPNOTSUPP"))
 KILLED = replace(CREATED, engagement=Engagement("killed", "", "exit", 0, "msr", "0x1", "0x0", "0xffffffff8103c2b0"))
+LATE = replace(CREATED, engagement=Engagement("killed", cause="deadline"), disengage_seconds=120.0)
+KEPT = replace(CREATED, engagement=Engagement("killed", "EXDEV", "refused"))
 
 
 class Session:
@@ -29,9 +31,10 @@ class Session:
 
     host_name = "rack1"
 
-    def __init__(self, *guests: Guest, answers: bool = True, hangs_up: int = 0) -> None:
+    def __init__(self, *guests: Guest, answers: bool = True, hangs_up: int = 0, lost: str = "") -> None:
         self._guests = guests
         self._answers = answers
+        self._lost = lost
         self._hangs_up = hangs_up  # on that many logins
         self.asked: list[tuple[str, ...]] = []
 
@@ -49,7 +52,10 @@ class Session:
             raise GuestError("the guest does not answer: transport shut down", where=f"rack1/{address}")
         return f"session in {address}"
 
-    def run(self, *_: object, **__: object) -> Any:
+    def run(self, argv: list[str], **_: object) -> Any:
+        if argv[0] == "cat":
+            assert argv[1] == "/sys/devices/system/cpu/lost"
+            return SimpleNamespace(exit_code=0, stdout=self._lost)
         return SimpleNamespace(exit_code=0, stdout="guest-boot: leaves its hypervisor\n")
 
 
@@ -72,6 +78,8 @@ def test_nothing_is_asked_about_a_guest_that_keeps_it() -> None:
             "has not left its hypervisor: it has not come to ask .*last lines: guest-boot: leaves",
         ),
         ((KILLED,), "'g1' killed: msr at RIP 0xffffffff8103c2b0"),
+        ((LATE,), "'g1' killed by its host: it had not left its hypervisor within 120 s"),
+        ((KEPT,), r"'g1' killed by its host, which refused \(EXDEV\) and lets no guest stay behind"),
         ((), "is gone: its host was booted anew"),
     ],
 )
@@ -89,18 +97,32 @@ def test_a_name_is_used_once_per_boot() -> None:
         lifecycle.check_name("g1", (replace(CREATED, state="stopped"),), "rack1")
 
 
-def test_one_that_was_killed_while_it_booted_is_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("now", "how"),
+    [(KILLED, "msr at RIP"), (LATE, "it had not left its hypervisor within 120 s"), (KEPT, "EXDEV")],
+)
+def test_one_that_was_killed_while_it_booted_is_not_awaited(
+    monkeypatch: pytest.MonkeyPatch, now: Guest, how: str
+) -> None:
     monkeypatch.setattr(lifecycle, "_LOOK_SECONDS", 0.0)
-    with pytest.raises(GuestError, match=r"ended before SSH answered \(killed: msr at RIP .*leaves its hypervisor"):
-        lifecycle.await_ssh(Session(KILLED, answers=False), CREATED, 60)  # type: ignore[arg-type]
+    with pytest.raises(GuestError, match=rf"ended before SSH answered \(killed.*{how}.*last lines: guest-boot: leaves"):
+        lifecycle.await_ssh(Session(now, answers=False), CREATED, 60)  # type: ignore[arg-type]
 
 
 def test_a_kill_that_was_asked_for_is_told_as_such() -> None:
     asked = replace(KILLED, engagement=replace(KILLED.engagement, cause="asked", reason="nmi"))
     session = Session(asked)
-    assert lifecycle.kill(session, "g1").engagement.death == "killed (asked): nmi at RIP 0xffffffff8103c2b0"  # type: ignore[arg-type]
+    assert lifecycle.kill(session, "g1").death == "killed (asked): nmi at RIP 0xffffffff8103c2b0"  # type: ignore[arg-type]
     assert session.asked == [("guest", "kill", "g1")]
-    assert Engagement("killed", cause="torn down").death == "killed (torn down): no VM exit recorded"
+    torn = replace(KILLED, engagement=Engagement("killed", cause="torn down"))
+    assert torn.death == "killed (torn down): no VM exit recorded"
+
+
+def test_on_a_host_that_has_lost_a_core_nothing_is_measured() -> None:
+    session = Session(CREATED, lost="2-3\n")
+    with pytest.raises(HostError, match=r"rack1: cores 2-3 are lost: they were not confirmed .*\n.*reboot the host"):
+        lifecycle.check_cores(session)  # type: ignore[arg-type]
+    lifecycle.check_cores(Session(CREATED, lost=""))  # type: ignore[arg-type]
 
 
 IMAGE = GuestImage("abc", Path("/image"), "6.12", ("ssh-ed25519 AAAA",), Path("/key"))

@@ -46,6 +46,12 @@ def bad(found: tuple[Finding, ...]) -> list[tuple[str, str, str]]:
     return [(str(finding.level), finding.what, finding.fix) for finding in found if finding.level != "ok"]
 
 
+def test_a_host_with_lost_cores_must_be_rebooted() -> None:
+    ((level, what, fix),) = bad(judge(replace(ABLE, lost=(2, 3)), "a", hugepages_2m=320))
+    assert (level, what.partition(";")[0]) == ("fail", "lost cores: 2, 3")
+    assert fix == "reboot the host: nohype hosts boot a --stack kvm-tuned --fresh"
+
+
 def test_a_good_host() -> None:
     found = judge(ABLE, "a", hugepages_2m=320)
     assert bad(found) == []

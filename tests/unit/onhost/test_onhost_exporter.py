@@ -20,7 +20,7 @@ from harness.onhost.errors import AgentError
 from harness.onhost.exporter import serve
 from harness.onhost.records import Engagement
 
-LABELS = ("stack", "guest", "vcpu", "reason", "state")
+LABELS = ("stack", "guest", "vcpu", "reason", "state", "cause")
 START = """
 import sys
 from pathlib import Path
@@ -106,12 +106,28 @@ def test_engagement_of_guests_that_may_leave_their_hypervisor(host: Path) -> Non
     }
 
 
+def test_killed_guests_have_their_cause(host: Path) -> None:
+    for name, cause in (("n0", "deadline"), ("n1", "refused"), ("n2", "")):
+        left = RECORD._replace(name=name, stack="nohype", stopped=True, engagement=Engagement("killed", cause=cause))
+        records.save(left if cause else left._replace(engagement=Engagement("disengaged")), host)
+    found = {key[1:]: value for key, value in _scrape(host).items() if key[0] == "nohype_guest_killed"}
+    assert found == {("nohype", "n0", "deadline"): 1, ("nohype", "n1", "refused"): 1}
+
+
 def test_guests_that_can_reset_their_host_are_told(host: Path) -> None:
     for name, icr in (("n0", "open"), ("n1", "closed")):
         left = RECORD._replace(name=name, stack="nohype", stopped=True, engagement=Engagement("disengaged"), icr=icr)
         records.save(left, host)
     found = {key[1:]: value for key, value in _scrape(host).items() if key[0] == "nohype_guest_icr_open"}
     assert found == {("nohype", "n0"): 1, ("nohype", "n1"): 0}
+
+
+def test_lost_cores_are_counted_and_a_kernel_that_has_none_has_lost_none(host: Path) -> None:
+    assert _scrape(host)["nohype_host_lost_cores",] == 0
+    cpu = host / "sys/devices/system/cpu"
+    cpu.mkdir(parents=True)
+    (cpu / "lost").write_text("2-3,7\n")
+    assert _scrape(host)["nohype_host_lost_cores",] == 3
 
 
 def test_without_counting_it_says_so(host: Path) -> None:

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import json
 import os
 import struct
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from test_onhost_counters import HIST, RECORD
 
+from harness.guests.lifecycle import parse
 from harness.onhost import counters, facts, guests, kvm, nohype, records
 from harness.onhost.errors import AgentError
 from harness.onhost.nohype import VcpuStatus
@@ -80,12 +82,21 @@ DEAD = {"state": 3, "cause": 1, "exits": 1}
             Engagement("killed", "", "asked", 0, "nmi", "0x0", "0x0", "0x10"),
         ),
         ([_status(state=3, cause=4)], Engagement("killed", "", "torn down")),
+        # The second core answered neither NMI nor INIT.
+        (
+            [_status(state=3, cause=2, exits=1, exit_code=0x61, rip=16), _status(1, state=3, cause=2, flags=1)],
+            Engagement("killed", "", "asked", 0, "nmi", "0x0", "0x0", "0x10", (3,)),
+        ),
+        ([_status(state=3, cause=4, flags=1)], Engagement("killed", "", "torn down", lost=(2,))),
+        ([_status(flags=1)], Engagement("disengaged", lost=(2,))),
+        ([_status(state=3, cause=5)], Engagement("killed", "", "deadline")),
+        ([_status(state=3, cause=6, refused=errno.EXDEV)], Engagement("killed", "EXDEV", "refused")),
         # VMEXIT_INVALID is all ones, as is the code of a vCPU that has none: the count tells them apart.
         ([_status(**DEAD)], Engagement("killed", "", "exit", 0, "invalid", "0x0", "0x0", "0x0")),
     ],
 )
 def test_what_statuses_say_of_their_guest(statuses: list[VcpuStatus], expected: Engagement) -> None:
-    assert nohype.engagement(statuses, "svm") == expected
+    assert nohype.engagement(statuses, "svm", (2, 3)) == expected
 
 
 def test_each_vcpu_has_at_most_its_last_exit() -> None:
@@ -226,7 +237,7 @@ def test_a_destroyed_guest_still_shows_how_it_ended(host: Path) -> None:
     assert (ended["state"], ended["engagement"]) == ("stopped", guests.listing(host)[0]["engagement"])
     assert guests.listing(host)[0]["engagement"] == {
         **{"state": "killed", "refused": "", "cause": "exit", "vcpu": 0, "reason": "ioio"},
-        **{"exit_info_1": "0x0", "exit_info_2": "0x0", "rip": "0xff00"},
+        **{"exit_info_1": "0x0", "exit_info_2": "0x0", "rip": "0xff00", "lost": ()},
     }
     exits = counters.reading(host)["guests"]
     assert exits == {"g1": [[0, "ioio", 5022], [0, "vintr", 2], [1, "npf", 12345678]]}
@@ -242,6 +253,21 @@ def test_a_guest_is_not_gone_before_its_cores_are_back(host: Path, monkeypatch: 
         assert "cpuN/online" in caught.value.fix
     online.write_text("0-3\n")
     assert guests.destroy("g1", host)[0]["state"] == "stopped"
+
+
+def test_a_core_that_is_lost_is_not_awaited_and_keeps_its_guests_function(host: Path) -> None:
+    (record,) = records.load_all(host)
+    records.save(record._replace(vf="0000:02:10.0"), host)
+    (host / "sys/devices/system/cpu/online").write_text("0-1,3\n")
+    (host / "sys/devices/system/cpu/lost").write_text("2\n")
+    (ended,) = guests.destroy("g1", host)
+    assert ended["state"] == "stopped"
+    assert guests.destroy("g1", host) == [ended]
+    told = parse(json.loads(json.dumps(ended)), "rack1")
+    assert told.engagement.lost == (2,)
+    assert records.load_all(host)[0].engagement.lost == (2,)
+    assert guests.vfs_in_use(host) == {"0000:02:10.0": "g1"}
+    assert facts.capabilities(host)["lost"] == (2,)
 
 
 def test_cores_without_linux_are_still_the_machines(tmp_path: Path) -> None:

@@ -93,6 +93,15 @@ def test_refusals_name_key_and_reason(root: Path, change: dict[str, object], whe
     assert message in caught.value.what
 
 
+def test_a_lost_core_is_refused(root: Path) -> None:
+    cpu = root / "sys/devices/system/cpu"
+    (cpu / "online").write_text("0-2\n")
+    (cpu / "lost").write_text("3\n")
+    with pytest.raises(AgentError, match=r"cores \[3\] are lost: they were not confirmed to have left") as caught:
+        spec.parse(GOOD | ALONE, root)
+    assert (caught.value.where, caught.value.fix) == ("guest spec: cpus", "reboot the host")
+
+
 def test_a_missing_key_is_named(root: Path) -> None:
     with pytest.raises(AgentError) as caught:
         spec.parse({key: value for key, value in GOOD.items() if key != "nic"}, root)

@@ -130,6 +130,10 @@ def test_guests_that_keep_their_hypervisor_are_made_without(name: str) -> None:
     assert (spec.icr, spec.disengage_seconds) == ("", 0)
 
 
+def test_a_lost_core_is_nobodys() -> None:
+    assert stacks.get("nohype").guest_spec("g", 1, 512, "abc", replace(NOHYPE, lost=(2,)), frozenset()).cpus == (3,)
+
+
 def test_core_0_is_the_hosts_even_when_isolated() -> None:
     spec = stacks.get("kvm-tuned").guest_spec("g", 1, 512, "abc", replace(TUNED, isolated=(0, 1)), frozenset())
     assert spec.cpus == (1,)

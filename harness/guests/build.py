@@ -34,6 +34,7 @@ _KEYGEN = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C")
 _BOOT = """\
 #!/bin/sh
 # Make a guest reachable. Its address comes on the kernel's command line: ip=ADDRESS::GATEWAY:MASK:NAME:eth0:none
+# It may have left its hypervisor already: nothing here may touch a device other than the network card.
 mountpoint -q /proc || mount -t proc proc /proc
 mountpoint -q /sys || mount -t sysfs sys /sys
 mountpoint -q /dev || mount -t devtmpfs dev /dev
@@ -60,15 +61,6 @@ if [ -n "$interface" ]; then
   ip link set "$interface" up
   [ -z "$gateway" ] || ip route replace default via "$gateway"
 fi
-# The last step: from here on, whatever touches a device other than the network card ends a guest without hypervisor.
-# Messages go by the kernel's log: they are on the serial line when the writing returns, a terminal's would come later.
-disengage=/sys/kernel/nohype/disengage
-case $(cat "$disengage" 2>/dev/null) in
-  '' | unavailable) exit 0 ;;
-esac
-echo "<3>guest-boot: leaves its hypervisor; nothing more will be said here" >/dev/kmsg
-reason=$(echo 1 | tee "$disengage" 2>&1 >/dev/null) ||
-  echo "<3>guest-boot: carries on with its hypervisor, for it could not leave it: $reason" >/dev/kmsg
 """
 
 # The init of the initramfs that holds the whole root, for guests without any disk.
@@ -78,18 +70,66 @@ _RAM_INIT = """\
 set -e
 busybox=/bin/busybox
 $busybox mount -t devtmpfs dev /dev
+$busybox mount -t proc proc /proc
+$busybox mount -t sysfs sys /sys
+case $($busybox cat /sys/kernel/nohype/disengage 2>/dev/null) in
+  '' | unavailable) ;;
+  *)
+    # To close the serial line, or to open a terminal, is to touch a device: the one is done now, the other never.
+    exec </dev/null >/dev/null 2>&1
+    $busybox rm -f /dev/tty0
+    $busybox sh /leave || :
+    ;;
+esac
 $busybox mount -t squashfs -o loop,ro /root.squashfs /lower
 $busybox mount -t tmpfs -o mode=755 changes /changes
 $busybox mkdir /changes/upper /changes/work
 $busybox mount -t overlay -o lowerdir=/lower,upperdir=/changes/upper,workdir=/changes/work root /whole
-$busybox mount --move /dev /whole/dev
+for folder in dev proc sys; do
+  $busybox mount --move "/$folder" "/whole/$folder"
+done
 # Where sysvinit writes its messages, and what its children have for a terminal: never the serial line, which a guest
 # without hypervisor must not touch.
 export CONSOLE=/dev/null
 exec $busybox switch_root /whole /sbin/init
 """
-_RAM_INIT_PATH = "/usr/local/lib/nohype/ram-init"
-_RAM_FOLDERS = ("bin", "dev", "lower", "changes", "whole")
+# Before any program of the guest's own runs, and before it has an address.
+LEAVE = """\
+#!/bin/busybox sh
+# Leave the hypervisor: sh leave [ROOT]. From then on, whatever touches a device other than the network card ends the
+# guest. Messages go by the kernel's log: they are on the serial line when the writing returns, a terminal's would come
+# later.
+root=${1:-}
+busybox=${BUSYBOX:-/bin/busybox}
+disengage=$root/sys/kernel/nohype/disengage
+ipv6=$root/proc/sys/net/ipv6/conf/all/disable_ipv6
+say() {
+  echo "<3>ram-init: $1" >>"$root/dev/kmsg"
+}
+# A card's driver makes its interrupts when the interface goes up, and the host must see that. Without an address, and
+# without IPv6, which would send packets of its own accord.
+[ ! -e "$ipv6" ] || echo 1 >"$ipv6"
+for interface in "$root"/sys/class/net/*; do
+  [ "$($busybox cat "$interface/type" 2>/dev/null)" = 1 ] || continue # 1 is Ethernet
+  $busybox ip link set "${interface##*/}" up
+done
+say "leaves its hypervisor; nothing more will be said here"
+for try in 1 2 3; do
+  if reason=$( (echo 1 >"$disengage") 2>&1); then
+    left=yes
+    break
+  fi
+  case $reason in
+    *"temporarily unavailable"*) $busybox sleep 1 ;; # EAGAIN: not all of its CPUs are up
+    *) break ;;
+  esac
+done
+[ ! -e "$ipv6" ] || echo 0 >"$ipv6"
+[ "${left:-}" ] || say "carries on with its hypervisor, for it could not leave it: $reason"
+"""
+
+_RAM_INIT_PATH, _LEAVE_PATH = "/usr/local/lib/nohype/ram-init", "/usr/local/lib/nohype/leave"
+_RAM_FOLDERS = ("bin", "dev", "proc", "sys", "lower", "changes", "whole")
 
 # The workloads' own programs are C without a library, compiled where they will run; the compiler leaves again.
 _PROGRAMS = ("exits",)
@@ -127,6 +167,7 @@ def recipe() -> RootRecipe:
             ("/etc/inittab", _INITTAB, 0o644),
             ("/usr/local/sbin/guest-boot", _BOOT, 0o755),
             (_RAM_INIT_PATH, _RAM_INIT, 0o755),
+            (_LEAVE_PATH, LEAVE, 0o755),
             ("/etc/ssh/sshd_config.d/guest.conf", "PasswordAuthentication no\nUseDNS no\n", 0o644),
             *((source, _program(name), 0o644) for name, source in sources.items()),
         ),
@@ -206,6 +247,7 @@ def _ram_root(root: Path, folder: Path) -> None:
         (tree / name).mkdir(parents=True)
     shutil.copy(root / "usr/bin/busybox", tree / "bin/busybox")
     shutil.copy(root / _RAM_INIT_PATH.lstrip("/"), tree / "init")
+    shutil.copy(root / _LEAVE_PATH.lstrip("/"), tree / "leave")
     squash = ["mksquashfs", str(root), str(tree / "root.squashfs"), "-quiet", "-no-progress", "-no-xattrs"]
     tools.run([*squash, "-comp", "zstd", "-wildcards", "-e", "usr/lib/modules/*"], binds=[folder])
     pack = 'cd "$1" && find . | sort | cpio --quiet --create --format=newc --owner=0:0 --reproducible >"$2"'

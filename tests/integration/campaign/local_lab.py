@@ -127,7 +127,7 @@ class LocalBench:
     def state(self) -> HostState:
         self._lab.called("state", self._host)
         found = json.loads((self._place / "boot.json").read_text())
-        return HostState(found["boot_id"], found["stack"])
+        return HostState(found["boot_id"], found["stack"], tuple(found.get("lost", ())))
 
     def fingerprint(self, vcpus: int, memory_mib: int) -> Fingerprint:
         stack = json.loads((self._place / "boot.json").read_text())["stack"]

@@ -403,6 +403,19 @@ def test_another_version_of_the_harness_does_not_resume(laboratory: Laboratory, 
     assert "begun by another version of the harness (flow 0, this is 1)" in refused.stderr
 
 
+def test_a_campaign_that_finds_a_lost_core_on_its_host_boots_it_first(laboratory: Laboratory) -> None:
+    dead = laboratory.run(faults=[{"method": "run", "calls": [1], "error": "kill"}])
+    assert dead.returncode == -signal.SIGKILL
+    campaign = dead.stdout.split()[0]
+    boot = laboratory.root / "alpha/boot.json"
+    boot.write_text(json.dumps({**json.loads(boot.read_text()), "lost": [2]}))
+    done = laboratory.run(campaign)
+    assert done.returncode == 0, done.stderr
+    assert len(laboratory.calls("boot")) == 5  # four blocks, and once more for the core
+    assert "lost" not in json.loads(boot.read_text())
+    assert sorted(trial.status for trial in trials(laboratory, campaign)) == [Status.OK] * TRIALS
+
+
 def test_a_host_that_a_killed_controller_left_rebooting_is_waited_for(laboratory: Laboratory) -> None:
     dead = laboratory.run(faults=[{"method": "boot", "calls": [1], "error": "kill"}])
     assert dead.returncode == -signal.SIGKILL

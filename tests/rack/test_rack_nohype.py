@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 
 import pytest
 from rack_guests import END_SECONDS, TROUBLE, RackHost, interrupts, uptime
-from rack_lab import HOST, Nohype
+from rack_lab import GUEST_MIB, HOST, Nohype
+from tiny_programs import UNPRIVILEGED, run_unprivileged
 
 from harness.exits.model import difference
 from harness.guests import image
 from harness.guests.model import Guest
 from harness.hosts.ssh import HostSession, connect
 from harness.results.model import ExitCount
+from harness.stacks.base import HUGEPAGE_KIB, HUGEPAGE_MIB
 from harness.wait import until
 from harness.workloads import run as workload_run
 from harness.workloads.spec import load_workloads
@@ -33,7 +35,7 @@ PROVOCATIONS = (
     ("wrmsr", "msr", "0x1"),
     ("ipi", "msr", "0x1"),
     ("memory", "npf", ""),
-    ("vmmcall", "vmmcall", ""),
+    ("dr7", "dr7_write", ""),
     ("vmrun", "vmrun", ""),
     ("triple-fault", "shutdown", ""),
 )
@@ -112,6 +114,9 @@ def test_vcpus_disengage_together_and_interrupt_each_other(host: RackHost, provi
         earlier = interrupts(inside, "RES", "CAL")
         inside.run(["sysbench", "threads", "--threads=4", "--time=2", "run"])
         assert all(now > then for now, then in zip(interrupts(inside, "RES", "CAL"), earlier, strict=True))
+        # To start a CPU takes INIT and SIPI, which would start the core outside of the guest.
+        off = inside.run(["tee", "/sys/devices/system/cpu/cpu1/online"], stdin="0", check=False)
+        assert (off.exit_code, "busy" in off.stderr) == (1, True)
     assert host.exits(guest) == before
     killed: Any = provisioned.json("guest", "kill", HOST, guest.name)
     assert (killed["state"], killed["engagement"]["state"]) == ("running", "killed")
@@ -121,6 +126,54 @@ def test_vcpus_disengage_together_and_interrupt_each_other(host: RackHost, provi
     assert "killed (asked): nmi at RIP 0x" in provisioned("guest", "list", HOST)
     host.destroy(guest)
     host.holds_nothing_but()
+
+
+@pytest.mark.parametrize("end", ["panic", "reboot"])
+def test_vcpus_that_end_in_good_faith_stop_nobody_else(
+    host: RackHost, provisioned: Nohype, stock: Neighbour, end: str
+) -> None:
+    """Either stops "all other CPUs". A broadcast would stop those of the host: it never answered again."""
+    guest = host.create(f"pair-{end}", vcpus=2)
+    command = "echo c >/proc/sysrq-trigger" if end == "panic" else "reboot -f"
+    earlier = uptime(stock.inside)
+    with provisioned.started("guest", "ssh", HOST, guest.name, command):
+        assert host.killed(guest).engagement.cause == "exit"
+    assert uptime(stock.inside) > earlier
+    host.destroy(guest)
+    host.holds_nothing_but(stock.guest)
+
+
+def test_the_host_keeps_off_lent_cores(host: RackHost, first: Neighbour) -> None:
+    """Broadcasts to all CPUs, attempts to have the core back, and sleep."""
+    guest, inside = first
+    cpu = f"/sys/devices/system/cpu/cpu{guest.cpus[0]}"
+    (core,) = guest.cpus
+    assert host.session.run(["cat", "/sys/devices/system/cpu/lent"]).stdout.strip() == str(core)
+    earlier = interrupts(inside, "CAL", "RES", "TLB")
+    for value in ("1", "0") * 10:  # switches a static key: the kernel's text changes on all CPUs
+        host.session.run(["sysctl", "-q", f"kernel.bpf_stats_enabled={value}"], sudo=True)
+    for file, value in ((f"{cpu}/online", "1"), ("/sys/power/state", "freeze")):
+        asked = host.session.run(["tee", file], stdin=value, sudo=True, check=False)
+        assert (asked.exit_code, "busy" in asked.stderr) == (1, True), file
+    assert interrupts(inside, "CAL", "RES", "TLB") == earlier
+    assert host.look(guest).engagement.state == "disengaged"
+
+
+@pytest.mark.parametrize("program", UNPRIVILEGED)
+def test_programs_of_a_guest_cannot_end_it(host: RackHost, first: Neighbour, program: str) -> None:
+    guest, inside = first
+    _, signum = UNPRIVILEGED[program]
+    assert run_unprivileged(inside, program) == (128 + signum if signum else 0)
+    assert host.look(guest).engagement.state == "disengaged"
+
+
+def test_who_stays_behind_its_hypervisor_is_killed(host: RackHost, provisioned: Nohype) -> None:
+    guest = host.start("late", disengage_within=0.5)
+    dead = host.killed(guest)
+    assert (dead.engagement.cause, dead.engagement.reason) == ("deadline", "")
+    assert set(guest.cpus) <= host.online()
+    assert "killed by its host: it had not left its hypervisor within 0.5 s" in provisioned("guest", "list", HOST)
+    host.destroy(guest)
 
 
 def test_a_guest_works_without_exits(host: RackHost, first: Neighbour, provisioned: Nohype, tmp_path: Path) -> None:
@@ -176,8 +229,30 @@ def test_an_exit_kills_its_guest_alone(
     assert host.exits(first.guest) == others
 
 
+def test_a_core_that_does_not_answer_is_lost_and_nothing_of_its_guest_is_freed(
+    host: RackHost, provisioned: Nohype, first: Neighbour
+) -> None:
+    """Until the host reboots."""
+    guest = host.create("deaf")
+    (core,) = guest.cpus
+    host.session.run(["tee", "/sys/module/lend/parameters/deaf"], stdin="1", sudo=True)
+    host.session.run(["systemctl", "kill", "--signal=KILL", guest.unit], sudo=True)
+    until(lambda: host.look(guest).state == "stopped", seconds=END_SECONDS, what="the end of QEMU")
+    until(lambda: host.facts().lost == (core,), seconds=END_SECONDS, what="the loss of its core")
+    able = host.facts()
+    pages = 2 * GUEST_MIB // HUGEPAGE_MIB
+    assert able.hugepages_free[HUGEPAGE_KIB] == able.hugepages_total[HUGEPAGE_KIB] - pages
+    assert host.machines() == 2
+    host.session.run(["tee", "/sys/module/lend/parameters/deaf"], stdin="0", sudo=True)
+    assert host.look(first.guest).engagement.state == "disengaged"
+    online = host.session.run(["tee", f"/sys/devices/system/cpu/cpu{core}/online"], stdin="1", sudo=True, check=False)
+    assert online.exit_code == 1
+    error = provisioned("guest", "create", HOST, "--name", "another", "--memory", "64", code=1)
+    assert "reboot" in error
+
+
 def test_a_reboot_ends_guests_without_hypervisor(host: RackHost, provisioned: Nohype, first: Neighbour) -> None:
-    """And their host comes back with all it had."""
+    """And their host comes back with all it had, a lost core too."""
     assert host.look(first.guest).engagement.state == "disengaged"
     before = host.facts().boot_id
     said = len(provisioned("rack", "console", HOST, "--log"))

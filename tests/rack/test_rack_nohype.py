@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from rack_guests import END_SECONDS, TROUBLE, RackHost, interrupts, uptime
-from rack_lab import GUEST_MIB, HOST, Nohype
+from rack_lab import HOST, Nohype
 from tiny_programs import UNPRIVILEGED, run_unprivileged
 
 from harness.exits.model import difference
@@ -21,7 +21,7 @@ from harness.guests import image
 from harness.guests.model import Guest
 from harness.hosts.ssh import HostSession, connect
 from harness.results.model import ExitCount
-from harness.stacks.base import HUGEPAGE_KIB, HUGEPAGE_MIB
+from harness.stacks.base import HUGEPAGE_KIB
 from harness.wait import until
 from harness.workloads import run as workload_run
 from harness.workloads.spec import load_workloads
@@ -176,10 +176,12 @@ def test_who_stays_behind_its_hypervisor_is_killed(host: RackHost, provisioned: 
     host.destroy(guest)
 
 
-def test_a_guest_works_without_exits(host: RackHost, first: Neighbour, provisioned: Nohype, tmp_path: Path) -> None:
+def test_a_guest_works_without_exits(
+    host: RackHost, first: Neighbour, stock: Neighbour, provisioned: Nohype, tmp_path: Path
+) -> None:
     guest, inside = first
     assert guest.engagement.state == "disengaged"
-    host.holds_nothing_but(guest)
+    host.holds_nothing_but(guest, stock.guest)
     before = host.exits(guest)
     timer, network = interrupts(inside, "LOC"), interrupts(inside, "eth0-rx-0")
     gateway = str(host.host.variables["nohype_data_address"]).partition("/")[0]
@@ -235,14 +237,12 @@ def test_a_core_that_does_not_answer_is_lost_and_nothing_of_its_guest_is_freed(
     """Until the host reboots."""
     guest = host.create("deaf")
     (core,) = guest.cpus
+    machines, pages = host.machines(), host.facts().hugepages_free[HUGEPAGE_KIB]
     host.session.run(["tee", "/sys/module/lend/parameters/deaf"], stdin="1", sudo=True)
     host.session.run(["systemctl", "kill", "--signal=KILL", guest.unit], sudo=True)
     until(lambda: host.look(guest).state == "stopped", seconds=END_SECONDS, what="the end of QEMU")
     until(lambda: host.facts().lost == (core,), seconds=END_SECONDS, what="the loss of its core")
-    able = host.facts()
-    pages = 2 * GUEST_MIB // HUGEPAGE_MIB
-    assert able.hugepages_free[HUGEPAGE_KIB] == able.hugepages_total[HUGEPAGE_KIB] - pages
-    assert host.machines() == 2
+    assert (host.machines(), host.facts().hugepages_free[HUGEPAGE_KIB]) == (machines, pages)
     host.session.run(["tee", "/sys/module/lend/parameters/deaf"], stdin="0", sudo=True)
     assert host.look(first.guest).engagement.state == "disengaged"
     online = host.session.run(["tee", f"/sys/devices/system/cpu/cpu{core}/online"], stdin="1", sudo=True, check=False)

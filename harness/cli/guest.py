@@ -87,6 +87,7 @@ def create(
             )
         chosen = chosen or stacks.get(able.stack)
         _check_disengagement(chosen.name, vcpus, wish, wished)
+        lifecycle.check_cores(session)
         problems = chosen.problems(able)
         if problems:
             raise UnavailableError(f"cannot run stack {chosen.name}: {'; '.join(problems)}", where=host)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from . import xen_info
 from .errors import AgentError
+from .nohype import POLICIES
 from .system import ROOT, lost_cpus, on_xen, online_cpus, text
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -16,7 +17,6 @@ _STACK = re.compile(r"[a-z0-9][a-z0-9-]*")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a folder's name, never a path
 _CPU_FLAGS = re.compile(r"(,[+-]?[a-z0-9_.-]+(=[A-Za-z0-9_.-]+)?)*")
 XEN_KINDS = ("hvm", "pvh")  # xl.cfg(5): type
-ICR = ("closed", "open")
 DISENGAGE_SECONDS = 3600.0
 KINDS = ("kvm", "bare", *XEN_KINDS)
 IMAGE_FILES = ("vmlinuz", "initrd.img", "rootfs.qcow2", "initrd-ram.img", "manifest.json")
@@ -159,8 +159,8 @@ def _check_disengage(spec: Spec, root: Path) -> None:
         raise _wrong("hugepages", "must be true for a guest that disengages: all of its memory is there beforehand")
     if spec.nic != "vf":
         raise _wrong("nic", "must be 'vf' for a guest that disengages: virtio needs a hypervisor")
-    if spec.icr not in ICR:
-        raise _wrong("icr", f"{spec.icr!r}: {' or '.join(map(repr, ICR))} for a guest that disengages")
+    if spec.icr not in POLICIES:
+        raise _wrong("icr", f"{spec.icr!r}: {' or '.join(map(repr, POLICIES))} for a guest that disengages")
     if spec.vcpus > 1 and spec.icr != "open":
         raise _wrong("icr", "must be 'open' for a guest with several vCPUs that disengages: they interrupt each other")
     if not 0 < spec.disengage_seconds <= DISENGAGE_SECONDS:
